@@ -1,0 +1,86 @@
+"""Where things lie below a backend's root; pure functions, no input or output.
+
+    <root>/<scope 32 hex>/<2>/<2>/<28>                      a folder
+    <root>/<scope 32 hex>/<2>/<2>/.trash-<28>-<hex time>    a folder in the trash: it can come back
+    <root>/<scope 32 hex>/<2>/<2>/.purge-<28>-<hex time>    being removed, no way back
+    <root>/.vfolder/root                                    the root mark
+    <root>/.vfolder/marks/<scope>/scope                     owner mark of a scope
+    <root>/.vfolder/marks/<scope>/<folder>                  owner mark of a folder
+    <root>/.vfolder/names/<cluster>/<namespace>/<kind>/<name>    index: which id a name had
+
+The first line is the layout (version 3) of the system this one follows, so its trees can be
+adopted as they lie. Marks live outside the scopes: they are charged to no quota, so a scope that is
+full can still be emptied, and no user can reach them.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from vfolder_backends.ids import FolderHex, ScopeHex
+
+CONTROL_DIR: Final = ".vfolder"
+ROOT_MARK: Final = "root"
+MARKS_DIR: Final = "marks"
+NAMES_DIR: Final = "names"
+SCOPE_MARK: Final = "scope"
+
+_ASIDE = re.compile(r"\.(trash|purge)-([0-9a-f]{28})-([0-9a-f]{1,16})")
+_LEAF = re.compile(r"[0-9a-f]{28}")
+
+
+class Aside(StrEnum):
+    """Why a folder's directory was renamed aside."""
+
+    TRASH = "trash"
+    PURGE = "purge"
+
+
+@dataclass(frozen=True, slots=True)
+class AsideName:
+    """The parsed name of a directory in the trash; `since` is in seconds since 1970."""
+
+    why: Aside
+    leaf: str
+    since: int
+
+    @classmethod
+    def parse(cls, name: str) -> "AsideName | None":
+        """Return None for every other name."""
+        match = _ASIDE.fullmatch(name)
+        return cls(Aside(match[1]), match[2], int(match[3], 16)) if match else None
+
+    def __str__(self) -> str:
+        return f".{self.why}-{self.leaf}-{self.since:x}"
+
+
+def prefix_parts(folder: FolderHex) -> tuple[str, str]:
+    """The two directory levels that spread folders over a scope."""
+    return folder.value[:2], folder.value[2:4]
+
+
+def leaf_name(folder: FolderHex) -> str:
+    """The name of the folder's own directory."""
+    return folder.value[4:]
+
+
+def folder_parts(scope: ScopeHex, folder: FolderHex) -> tuple[str, str, str, str]:
+    """All path components of a folder below the root."""
+    return scope.value, *prefix_parts(folder), leaf_name(folder)
+
+
+def folder_path(scope: ScopeHex, folder: FolderHex) -> str:
+    """The same as text, relative to the root."""
+    return "/".join(folder_parts(scope, folder))
+
+
+def folder_from_parts(first: str, second: str, leaf: str) -> FolderHex | None:
+    """The folder a directory belongs to, or None if the names are not ours."""
+    if not _LEAF.fullmatch(leaf):
+        return None
+    try:
+        folder = FolderHex(first + second + leaf)
+    except ValueError:
+        return None
+    return folder if (first, second) == prefix_parts(folder) else None

@@ -1,0 +1,343 @@
+"""The port: what the operator asks of a storage, be it a kernel quota, a REST array or a CLI.
+
+Rules for every implementation, checked by `vfolder_backends.testing.conformance`:
+
+* **Idempotent and convergent.** A call that is repeated, after an error, a lost answer or a crash
+  at any point, ends in the same state. `ensure_*` never refuses because a thing is half there.
+* **Read back.** What is returned was read from the storage after the change, never echoed.
+* **Guarded.** Each change compares the root mark through the directory descriptor it then works
+  with, and the owner mark of what it changes. `RootLost` and `NotOurs` mean that nothing was touched.
+* **Bounded.** Each call ends within the deadline the backend was built with (`DeadlineExceeded`).
+* Only `BackendError` and its subclasses come out.
+
+Sizes are bytes, times are seconds since 1970 (UTC), counts of files include directories where the
+storage counts them (`Capabilities.files_count_directories`).
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from vfolder_backends.ids import FolderHex, ScopeHex
+
+
+class Level(StrEnum):
+    """How far a limit holds, strongest first."""
+
+    ENFORCED = "Enforced"  # no process in a pod can pass it beyond the stated window
+    DELAYED = "Delayed"  # holds, but is noticed late
+    COOPERATIVE = "Cooperative"  # a hostile client, or a file's owner, can get round it
+    ADVISORY = "Advisory"  # only reported
+    NONE = "None"  # not even that
+
+    def at_least(self, other: "Level") -> bool:
+        """Whether this level promises what `other` promises."""
+        order = list(Level)
+        return order.index(self) <= order.index(other)
+
+
+class Tristate(StrEnum):
+    """A fact that may not be known."""
+
+    YES = "Yes"
+    NO = "No"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Hard limits of a scope; None is unlimited. Zero does not exist."""
+
+    bytes: int | None = None
+    files: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("bytes", self.bytes), ("files", self.files)):
+            if value is not None and value < 1:
+                raise ValueError(f"limit {name}={value} is below 1; None means unlimited")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the storage counted; None is unknown, never -1."""
+
+    bytes: int | None
+    files: int | None
+    observed_at: float
+    source: str = "QuotaCounter"
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """How far the limits of one scope hold, and what a writer sees."""
+
+    bytes: Level
+    files: Level
+    root_bypass: Tristate
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What this storage can do, probed where it can be; shown in the StorageBackend's status."""
+
+    enforcement: Enforcement
+    over_limit_errno: str = ""  # ENOSPC or EDQUOT; empty where nothing is enforced
+    error_at: str = "Write"  # Write | Close: where a buffered writer meets the errno
+    accounting: str = "None"  # Allocated | FileSize | Logical | None: what counts as used
+    df_shows: str = "Backend"  # Scope | MountRoot | Backend: what `df` in a pod shows
+    isolation: str = "NodeOnly"  # Export | NodeOnly: what keeps pods of other tenants out
+    granularity_bytes: int = 1
+    usage_lag_seconds: int = 0
+    fast_usage: bool = False
+    folder_usage: bool = False
+    files_count_directories: bool = True
+    clone: str = "None"  # Reflink | Server | None
+    snapshot: bool = False
+    mount_strategy: str = "PerFolder"
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Bytes of the whole storage behind the root."""
+
+    total_bytes: int
+    used_bytes: int
+    observed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a probe saw; `warnings` are shown and change nothing."""
+
+    capabilities: Capabilities
+    capacity: Capacity | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceMetrics:
+    """Rates of the whole storage; None where it has no value."""
+
+    read_ops_per_second: float | None = None
+    write_ops_per_second: float | None = None
+    read_bytes_per_second: float | None = None
+    write_bytes_per_second: float | None = None
+    read_seconds_per_op: float | None = None
+    write_seconds_per_op: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Which Kubernetes object a scope or folder belongs to; the content of an owner mark.
+
+    `cluster` is the uid of the kube-system namespace.
+    """
+
+    cluster: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name} of cluster {self.cluster}"
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """Leave to take over what is not marked as ours.
+
+    Without it only what this system made for the same owner is touched. `previous` narrows it to
+    data marked for that owner; None also takes unmarked data.
+    """
+
+    previous: Owner | None = None
+
+
+BackendRef = Mapping[str, str | int]
+"""Vendor ids of a scope (project id, fileset name, operation id), kept in the object's status."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeRequest:
+    """A scope as it is wanted.
+
+    Attributes:
+        ref: what `prepare_scope` gave, as recorded in the object's status.
+        adoption: leave to take over existing data that is not marked for `owner`.
+        recreate: the owner asked for an empty one in place of what is missing.
+    """
+
+    scope: ScopeHex
+    owner: Owner
+    limits: Limits
+    ref: BackendRef = field(default_factory=dict)
+    adoption: Adoption | None = None
+    recreate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeState:
+    """A scope as the storage shows it."""
+
+    scope: ScopeHex
+    owner: Owner | None
+    path: str  # relative to the root
+    limits: Limits
+    usage: Usage | None
+    enforcement: Enforcement
+    ref: BackendRef = field(default_factory=dict)
+
+
+class FolderPhase(StrEnum):
+    """Where a folder is in its life."""
+
+    LIVE = "Live"
+    TRASHED = "Trashed"  # can be restored
+    PURGING = "Purging"  # past the point of no return
+    MISSING = "Missing"  # marked, and not there
+
+
+@dataclass(frozen=True, slots=True)
+class FolderAttributes:
+    """Owner and mode of a folder's root directory; None leaves it as it is."""
+
+    uid: int | None = None
+    gid: int | None = None
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRequest:
+    """A folder as it is wanted; the fields mean what they mean in `ScopeRequest`."""
+
+    scope: ScopeHex
+    folder: FolderHex
+    owner: Owner
+    attributes: FolderAttributes = FolderAttributes()
+    must_exist: bool = False  # never make it: it was Ready once, or is named to be adopted
+    adoption: Adoption | None = None
+    recreate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """A folder as the storage shows it; `since` is when it went to the trash."""
+
+    scope: ScopeHex
+    folder: FolderHex
+    owner: Owner | None
+    phase: FolderPhase
+    path: str
+    attributes: FolderAttributes = FolderAttributes()
+    usage: Usage | None = None
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PurgePolicy:
+    """Which trash may be removed now: older than `before`, at most `budget` entries a call."""
+
+    before: float
+    budget: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeResult:
+    """What a purge did; `more` says that it stopped at its budget."""
+
+    removed_folders: int
+    removed_entries: int
+    more: bool
+
+
+class StorageBackend(Protocol):
+    """One storage, as the operator works with it. See the module's rules."""
+
+    async def attach(self, root_id: str | None) -> str:
+        """Open the root and return its id.
+
+        With None, an existing root mark is taken and a missing one is written, once. With an id,
+        the mark must be that one (`RootLost`); nothing is written then.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of descriptors, threads and connections; never blocks on a dead storage."""
+        ...
+
+    async def probe(self) -> Health:
+        """Look whether the storage works and what it can do; changes nothing."""
+        ...
+
+    async def metrics(self) -> PerformanceMetrics | None:
+        """Rates of the whole storage, None where it has none to tell."""
+        ...
+
+    async def prepare_scope(self, scope: ScopeHex) -> BackendRef:
+        """Reserve vendor ids for a new scope; recorded in its status before `ensure_scope`."""
+        ...
+
+    async def ensure_scope(self, request: ScopeRequest) -> ScopeState:
+        """Make the scope with its limits, or return the one that is there, its limits untouched.
+
+        Raises:
+            NotOurs: it is there for somebody else, or unmarked, and no adoption allows it.
+            DataMissing: it was made once, is gone, and `recreate` is not set.
+        """
+        ...
+
+    async def describe_scope(self, scope: ScopeHex) -> ScopeState:
+        """Read one scope (`NotFound`)."""
+        ...
+
+    async def set_limits(self, scope: ScopeHex, owner: Owner, limits: Limits) -> ScopeState:
+        """Set both limits (None removes one) and return what the storage then reports."""
+        ...
+
+    async def delete_scope(self, scope: ScopeHex, owner: Owner) -> None:
+        """Remove an empty scope, its limits and its marks (`NotEmpty`); absent is success."""
+        ...
+
+    def list_scopes(self) -> AsyncIterator[ScopeState]:
+        """Read all scopes in bulk: limits and usage for drift, marks for orphans."""
+        ...
+
+    async def find_scope(self, owner: Owner) -> ScopeHex | None:
+        """Ask the index of names for a live scope of that owner."""
+        ...
+
+    async def find_folder(self, owner: Owner) -> tuple[ScopeHex, FolderHex] | None:
+        """Ask the index of names for a live folder of that owner."""
+        ...
+
+    async def ensure_folder(self, request: FolderRequest) -> FolderState:
+        """Make the folder, or return the one that is there with its attributes set as asked.
+
+        Raises:
+            NotFound: the scope is not there, or `must_exist` and there is no such folder.
+            NotOurs: it is there for somebody else, or unmarked, and no adoption allows it.
+            DataMissing: it was made once, is gone, and `recreate` is not set.
+            PathConflict: a link or a file lies where it belongs.
+        """
+        ...
+
+    async def describe_folder(self, scope: ScopeHex, folder: FolderHex) -> FolderState:
+        """Read one folder (`NotFound` when there is neither a mark nor a directory)."""
+        ...
+
+    async def trash_folder(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> None:
+        """Move the folder to the trash by one rename; absent or already there is success."""
+        ...
+
+    async def restore_folder(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> FolderState:
+        """Bring a folder back from the trash (`NotFound` once its purge has begun)."""
+        ...
+
+    def list_folders(self, scope: ScopeHex) -> AsyncIterator[FolderState]:
+        """List the marked folders of a scope, those in the trash included."""
+        ...
+
+    async def purge(self, scope: ScopeHex, policy: PurgePolicy) -> PurgeResult:
+        """Remove trash for good, oldest first; may be stopped at any point and called again."""
+        ...

@@ -1,0 +1,1 @@
+"""The operator: watches our objects, decides, and asks the backends."""
