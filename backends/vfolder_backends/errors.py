@@ -2,6 +2,7 @@
 
     BackendError
     ├── Misconfigured          the StorageBackend is wrong: wait until somebody edits it
+    │   ├── RootMissing        the root directory is not there at all: not mounted into us
     │   └── UnknownOption      a key in `parameters` that this backend does not have
     ├── Unavailable            the storage does not answer now: retry
     │   └── DeadlineExceeded   it did not answer in time; whether it acted is unknown
@@ -39,6 +40,12 @@ class Misconfigured(BackendError):
 
     reason = "Misconfigured"
     retryable = False
+
+
+class RootMissing(Misconfigured):
+    """The root directory does not exist where this process looks for it."""
+
+    reason = "RootMissing"
 
 
 class UnknownOption(Misconfigured):

@@ -1,12 +1,15 @@
 """Where things lie below a backend's root; pure functions, no input or output.
 
     <root>/<scope 32 hex>/<2>/<2>/<28>                      a folder
+    <root>/<scope 32 hex>/<2>/<2>/.new-<28>                 being made, never handed out, empty
     <root>/<scope 32 hex>/<2>/<2>/.trash-<28>-<hex time>    a folder in the trash: it can come back
     <root>/<scope 32 hex>/<2>/<2>/.purge-<28>-<hex time>    being removed, no way back
     <root>/.vfolder/root                                    the root mark
     <root>/.vfolder/marks/<scope>/scope                     owner mark of a scope
+    <root>/.vfolder/marks/<scope>/intent                    who is about to make that scope
     <root>/.vfolder/marks/<scope>/<folder>                  owner mark of a folder
     <root>/.vfolder/names/<cluster>/<namespace>/<kind>/<name>    index: which id a name had
+    <root>/.vfolder/tmp/<random>                            a mark or an index entry being written
 
 The first line is the layout (version 3) of the system this one follows, so its trees can be
 adopted as they lie. Marks live outside the scopes: they are charged to no quota, so a scope that is
@@ -25,8 +28,11 @@ ROOT_MARK: Final = "root"
 MARKS_DIR: Final = "marks"
 NAMES_DIR: Final = "names"
 SCOPE_MARK: Final = "scope"
+INTENT_MARK: Final = "intent"
+TEMP_DIR: Final = "tmp"
 
 _ASIDE = re.compile(r"\.(trash|purge)-([0-9a-f]{28})-([0-9a-f]{1,16})")
+_PREFIX = re.compile(r"[0-9a-f]{2}")
 _LEAF = re.compile(r"[0-9a-f]{28}")
 
 
@@ -60,9 +66,24 @@ def prefix_parts(folder: FolderHex) -> tuple[str, str]:
     return folder.value[:2], folder.value[2:4]
 
 
+def is_prefix(name: str) -> bool:
+    """Whether a name can be one of these two levels."""
+    return _PREFIX.fullmatch(name) is not None
+
+
 def leaf_name(folder: FolderHex) -> str:
     """The name of the folder's own directory."""
     return folder.value[4:]
+
+
+def new_name(folder: FolderHex) -> str:
+    """The name a folder has while it is being made."""
+    return f".new-{leaf_name(folder)}"
+
+
+def is_new_name(name: str) -> bool:
+    """Whether a name is one that `new_name` gives."""
+    return name.startswith(".new-") and _LEAF.fullmatch(name[5:]) is not None
 
 
 def folder_parts(scope: ScopeHex, folder: FolderHex) -> tuple[str, str, str, str]:

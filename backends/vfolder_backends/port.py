@@ -6,7 +6,8 @@ Rules for every implementation, checked by `vfolder_backends.testing.conformance
   at any point, ends in the same state. `ensure_*` never refuses because a thing is half there.
 * **Read back.** What is returned was read from the storage after the change, never echoed.
 * **Guarded.** Each change compares the root mark through the directory descriptor it then works
-  with, and the owner mark of what it changes. `RootLost` and `NotOurs` mean that nothing was touched.
+  with, and the owner mark of what it changes. `RootLost` and `NotOurs` mean that nothing was
+  touched.
 * **Bounded.** Each call ends within the deadline the backend was built with (`DeadlineExceeded`).
 * Only `BackendError` and its subclasses come out.
 
@@ -60,12 +61,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the storage counted; None is unknown, never -1."""
+    """What the storage counted; None is unknown, never -1.
+
+    `trash_bytes` is the part of a scope's bytes that lies in its trash.
+    """
 
     bytes: int | None
     files: int | None
     observed_at: float
     source: str = "QuotaCounter"
+    trash_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

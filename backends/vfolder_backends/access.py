@@ -1,0 +1,71 @@
+"""How a backend gets at its tree: in the bounded pool, on a root whose mark was just compared."""
+
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from vfolder_backends.errors import RootLost
+from vfolder_backends.oserrors import translated
+from vfolder_backends.pool import BoundedPool
+from vfolder_backends.tree import root as roots
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class RootAccess:
+    """Runs functions on the root's descriptor; only `BackendError` comes out.
+
+    Args:
+        name: the backend's name, for messages.
+        path: the root directory.
+        size: how many calls may be under way.
+        timeout: deadline of each call in seconds.
+    """
+
+    def __init__(self, name: str, path: str, size: int, timeout: float) -> None:
+        self.path = path
+        self.timeout = timeout
+        self._pool = BoundedPool(name, size, timeout)
+        self._root_id: str | None = None
+
+    async def attach(self, root_id: str | None, check: Callable[[int], None]) -> str:
+        """Learn which root this is; see `port.StorageBackend.attach`.
+
+        Args:
+            root_id: the id it must have, None to take or write one.
+            check: raises when the open root is not of the right kind; runs before anything is
+                written.
+        """
+        self._root_id = await self._pool.run(self._attach, root_id, check)
+        return self._root_id
+
+    def _attach(self, root_id: str | None, check: Callable[[int], None]) -> str:
+        with translated(self.path), roots.opened_root(self.path) as root:
+            # An unmounted path fails both; that it is unmounted explains more than its kind.
+            if root_id is not None:
+                roots.compare(root, self.path, root_id)
+            check(root)
+            return root_id or roots.initialise(root)
+
+    async def run(
+        self, call: Callable[Concatenate[int, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `call` with the descriptor of the verified root before the other arguments.
+
+        Raises:
+            RootLost: the root is not the one that was attached.
+            DeadlineExceeded: no answer in time.
+        """
+        return await self._pool.run(self._run, call, *args, **kwargs)
+
+    def _run(
+        self, call: Callable[Concatenate[int, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        if self._root_id is None:
+            raise RootLost(f"{self.path}: nobody attached this backend yet")
+        with translated(self.path), roots.verified_root(self.path, self._root_id) as root:
+            return call(root, *args, **kwargs)
+
+    def close(self) -> None:
+        """Take no more calls; never blocks."""
+        self._pool.close()

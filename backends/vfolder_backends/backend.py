@@ -1,0 +1,223 @@
+"""The port, put together from the tree below a root and the driver of one kind of storage."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from vfolder_backends.access import RootAccess
+from vfolder_backends.config import BackendConfig
+from vfolder_backends.driver import QuotaDriver, ScopeQuota
+from vfolder_backends.errors import (
+    BackendError,
+    DataMissing,
+    DeadlineExceeded,
+    NotOurs,
+    Unavailable,
+)
+from vfolder_backends.ids import FolderHex, ScopeHex
+from vfolder_backends.port import (
+    BackendRef,
+    FolderRequest,
+    FolderState,
+    Health,
+    Limits,
+    Owner,
+    PerformanceMetrics,
+    PurgePolicy,
+    PurgeResult,
+    ScopeRequest,
+    ScopeState,
+)
+from vfolder_backends.tree import folders, marks, scopes
+from vfolder_backends.tree.purge import purge
+from vfolder_backends.tree.scopes import ScopePlace
+
+_ATTEMPTS: Final = 16
+_FOLDER_BATCH: Final = 64
+_PURGE_SHARE: Final = 0.5  # of a call's deadline; what is left over is for the last system calls
+
+
+class TreeBackend:
+    """A `port.StorageBackend` over a mounted tree; see the port for what each method promises.
+
+    Args:
+        config: name, root, deadline and how many calls may be under way.
+        make_driver: gets the access to the root, which the driver shares.
+    """
+
+    def __init__(
+        self, config: BackendConfig, make_driver: Callable[[RootAccess], QuotaDriver]
+    ) -> None:
+        self._timeout = config.call_timeout
+        self._access = RootAccess(
+            config.name, config.root, config.max_concurrent, config.call_timeout
+        )
+        self._driver = make_driver(self._access)
+
+    async def attach(self, root_id: str | None) -> str:
+        """Open the root and return its id, written now if there is none and none is expected."""
+        return await self._access.attach(root_id, self._driver.check_root)
+
+    async def close(self) -> None:
+        """Let go of threads and connections; never blocks on a dead storage."""
+        self._access.close()
+        await self._driver.close()
+
+    async def probe(self) -> Health:
+        """Look whether the storage works and what it can do."""
+        async with self._deadline():
+            seen = await self._driver.probe()
+        return Health(seen.capabilities, seen.capacity, seen.warnings)
+
+    async def metrics(self) -> PerformanceMetrics | None:
+        """Rates of the whole storage."""
+        async with self._deadline():
+            return await self._driver.metrics()
+
+    async def prepare_scope(self, scope: ScopeHex) -> BackendRef:
+        """Reserve vendor ids for a new scope."""
+        async with self._deadline():
+            return await self._driver.prepare(scope)
+
+    async def ensure_scope(self, request: ScopeRequest) -> ScopeState:
+        """Make the scope with its limits, finish or take it, or return the one that is there."""
+        async with self._deadline():
+            before: ScopePlace | None = None
+            for _ in range(_ATTEMPTS):
+                place = await self._access.run(scopes.look, request.scope)
+                try:
+                    scopes.check(place, request)
+                    if await self._advance(place, request):
+                        return await self._read_scope(request.scope, request.owner)
+                except (NotOurs, DataMissing):
+                    # Another actor may get on between two looks: only what is seen twice counts.
+                    if place == before:
+                        raise
+                    before = place
+            raise Unavailable(f"scope {request.scope} kept changing under us; try again")
+
+    async def _advance(self, place: ScopePlace, request: ScopeRequest) -> bool:
+        """Take the next step towards a finished scope; True when it is there and ours."""
+        mine = request.owner
+        if place.present and place.intent != mine:
+            # Made before: it becomes, or stays, ours as it lies, its limits included.
+            return await self._access.run(scopes.commit, request, place.owner)
+        begun = await self._access.run(scopes.begin, request)
+        if begun.owner != place.owner:
+            # A quicker actor finished it meanwhile; our limits may be older than its.
+            await self._access.run(scopes.drop_intent, request.scope)
+            return False
+        if not begun.present:
+            await self._driver.create(request.scope, request.ref)
+        if place.owner is None and not await self._access.run(scopes.is_free, request.scope):
+            marks.check_taking(f"scope {request.scope}", None, mine, request.adoption)
+            return await self._access.run(scopes.commit, request, None)
+        await self._write_limits(request.scope, request.limits)
+        return await self._access.run(scopes.commit, request, place.owner)
+
+    async def describe_scope(self, scope: ScopeHex) -> ScopeState:
+        """Read one scope."""
+        async with self._deadline():
+            place = await self._access.run(scopes.require_present, scope)
+            return await self._read_scope(scope, place.owner)
+
+    async def set_limits(self, scope: ScopeHex, owner: Owner, limits: Limits) -> ScopeState:
+        """Set both limits and return what the storage then reports."""
+        async with self._deadline():
+            await self._access.run(scopes.require, scope, owner)
+            await self._write_limits(scope, limits)
+            return await self._read_scope(scope, owner)
+
+    async def _write_limits(self, scope: ScopeHex, limits: Limits) -> None:
+        await self._driver.write(scope, limits)
+        expected = self._driver.stored(limits)
+        found = (await self._driver.read(scope)).limits
+        if found != expected:
+            raise BackendError(
+                f"scope {scope}: limits {expected} were set, and the storage shows {found}"
+            )
+
+    async def delete_scope(self, scope: ScopeHex, owner: Owner) -> None:
+        """Remove an empty scope, its limits and its marks."""
+        async with self._deadline():
+            place = await self._access.run(scopes.look, scope)
+            if not scopes.check_deletion(place, scope, owner):
+                await self._access.run(scopes.tidy, scope, owner)
+                return
+            await self._access.run(scopes.clear, scope)
+            await self._driver.release(scope)
+            await self._access.run(scopes.forget, scope, owner)
+
+    async def list_scopes(self) -> AsyncIterator[ScopeState]:
+        """Read all scopes in bulk."""
+        owners = dict(await self._access.run(scopes.listing))
+        async for scope, quota in self._driver.read_all(list(owners)):
+            yield await self._state(scope, owners[scope], quota)
+
+    async def _read_scope(self, scope: ScopeHex, owner: Owner | None) -> ScopeState:
+        return await self._state(scope, owner, await self._driver.read(scope))
+
+    async def _state(self, scope: ScopeHex, owner: Owner | None, quota: ScopeQuota) -> ScopeState:
+        usage = quota.usage
+        if usage is not None:
+            usage = await self._access.run(
+                folders.with_trash, scope, usage, self._driver.folder_usage
+            )
+        return ScopeState(
+            scope, owner, scope.value, quota.limits, usage, quota.enforcement, quota.ref
+        )
+
+    async def find_scope(self, owner: Owner) -> ScopeHex | None:
+        """Ask the index of names for a live scope of that owner."""
+        return await self._access.run(scopes.find, owner)
+
+    async def find_folder(self, owner: Owner) -> tuple[ScopeHex, FolderHex] | None:
+        """Ask the index of names for a live folder of that owner."""
+        return await self._access.run(folders.find, owner)
+
+    async def ensure_folder(self, request: FolderRequest) -> FolderState:
+        """Make the folder, finish or take it, or return the one that is there."""
+        return await self._access.run(folders.ensure, request, self._driver.folder_usage)
+
+    async def describe_folder(self, scope: ScopeHex, folder: FolderHex) -> FolderState:
+        """Read one folder."""
+        return await self._access.run(folders.describe, scope, folder, self._driver.folder_usage)
+
+    async def trash_folder(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> None:
+        """Move the folder to the trash by one rename."""
+        await self._access.run(folders.trash, scope, folder, owner)
+
+    async def restore_folder(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> FolderState:
+        """Bring a folder back from the trash."""
+        return await self._access.run(
+            folders.restore, scope, folder, owner, self._driver.folder_usage
+        )
+
+    async def list_folders(self, scope: ScopeHex) -> AsyncIterator[FolderState]:
+        """List the marked folders of a scope, those in the trash included."""
+        marked = await self._access.run(marks.folders, scope)
+        for start in range(0, len(marked), _FOLDER_BATCH):
+            batch = marked[start : start + _FOLDER_BATCH]
+            for state in await self._access.run(
+                folders.describe_all, scope, batch, self._driver.folder_usage
+            ):
+                yield state
+
+    async def purge(self, scope: ScopeHex, policy: PurgePolicy) -> PurgeResult:
+        """Remove trash for good, oldest first, for at most about half of the call's deadline."""
+        stop_at = time.monotonic() + self._timeout * _PURGE_SHARE
+        return await self._access.run(purge, scope, policy, stop_at)
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        """Bound a call of several steps as a whole."""
+        limit = asyncio.timeout(self._timeout)
+        try:
+            async with limit:
+                yield
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeadlineExceeded(f"not finished within {self._timeout:g} s") from error

@@ -1,0 +1,98 @@
+"""What differs between storages: how a scope's container, limits and usage are made and read.
+
+`backend.TreeBackend` does the rest (marks, index, folders, trash) the same way for all of them. A
+driver never decides whom something belongs to: it is called only after the marks allowed it.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vfolder_backends.ids import ScopeHex
+from vfolder_backends.port import (
+    BackendRef,
+    Capabilities,
+    Capacity,
+    Enforcement,
+    Limits,
+    PerformanceMetrics,
+    Usage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeQuota:
+    """A scope's limits and usage as the storage reports them."""
+
+    limits: Limits
+    usage: Usage | None
+    enforcement: Enforcement
+    ref: BackendRef = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverHealth:
+    """What a probe of the storage saw."""
+
+    capabilities: Capabilities
+    capacity: Capacity | None
+    warnings: tuple[str, ...] = ()
+
+
+class QuotaDriver(Protocol):
+    """One kind of storage. Each method may be repeated after an error, a lost answer or a crash."""
+
+    def check_root(self, root: int) -> None:
+        """Look whether the open root is of this kind; blocks, and runs in the pool.
+
+        Raises:
+            Misconfigured: it is not; the message names what was found and what was wanted.
+        """
+        ...
+
+    def folder_usage(self, folder: int) -> Usage | None:
+        """Read the storage's counters of an open directory, None where it keeps none per folder.
+
+        Blocks, and runs in the pool.
+        """
+        ...
+
+    def stored(self, limits: Limits) -> Limits:
+        """What the storage shows once `limits` are set: rounded up, None where it keeps none."""
+        ...
+
+    async def probe(self) -> DriverHealth:
+        """Look whether the storage works and what it can do; changes no user's data."""
+        ...
+
+    async def metrics(self) -> PerformanceMetrics | None:
+        """Rates of the whole storage, None where it has none to tell."""
+        ...
+
+    async def prepare(self, scope: ScopeHex) -> BackendRef:
+        """Reserve vendor ids for a new scope."""
+        ...
+
+    async def create(self, scope: ScopeHex, ref: BackendRef) -> None:
+        """Make the container, so that it is seen as `<root>/<scope>`; there already is success."""
+        ...
+
+    async def read(self, scope: ScopeHex) -> ScopeQuota:
+        """Read limits and usage of an existing container."""
+        ...
+
+    def read_all(self, scopes: Sequence[ScopeHex]) -> AsyncIterator[tuple[ScopeHex, ScopeQuota]]:
+        """Read many in as few calls as the storage allows; scopes that vanish are left out."""
+        ...
+
+    async def write(self, scope: ScopeHex, limits: Limits) -> None:
+        """Set both limits of an existing container; None removes one."""
+        ...
+
+    async def release(self, scope: ScopeHex) -> None:
+        """Remove the limits and the empty container, never anything inside; gone is success."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; never blocks on a dead storage."""
+        ...

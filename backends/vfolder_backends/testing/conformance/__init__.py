@@ -1,0 +1,29 @@
+"""What every backend must do, asked through the port alone.
+
+Bind it in a test module (pytest, with pytest-asyncio in auto mode):
+
+    class TestMyBackend(BackendConformance):
+        @pytest.fixture
+        def storage(self):
+            return MyStorageUnderTest(...)
+
+Backends over a tree take `TreeConformance`, which adds what lies on the disk, and crashes at every
+step that changes something.
+"""
+
+from vfolder_backends.testing.conformance.actor_rules import ActorRules
+from vfolder_backends.testing.conformance.crash_rules import CrashRules
+from vfolder_backends.testing.conformance.disk_rules import DiskRules
+from vfolder_backends.testing.conformance.folder_rules import FolderRules
+from vfolder_backends.testing.conformance.hostile_rules import HostileRules
+from vfolder_backends.testing.conformance.identity_rules import IdentityRules
+from vfolder_backends.testing.conformance.root_rules import RootRules
+from vfolder_backends.testing.conformance.scope_rules import ScopeRules
+
+
+class BackendConformance(RootRules, ScopeRules, FolderRules, IdentityRules, ActorRules):
+    """All rules of the port."""
+
+
+class TreeConformance(BackendConformance, DiskRules, HostileRules, CrashRules):
+    """The rules of the port, and those of a tree; `storage` is a `TreeUnderTest`."""

@@ -1,0 +1,305 @@
+"""Folders: made, found, moved to the trash and brought back.
+
+Making one takes four steps, and whoever comes after a crash, or comes second, carries on from what
+lies there: the index entry; the directory under a name nobody hands out, with owner and mode set;
+the owner mark, which is the commitment; the rename to the folder's own name.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from vfolder_backends.errors import (
+    DataMissing,
+    NotFound,
+    NotOurs,
+    PathConflict,
+    Unavailable,
+)
+from vfolder_backends.ids import FolderHex, ScopeHex
+from vfolder_backends.layout import Aside, AsideName, leaf_name, new_name, prefix_parts
+from vfolder_backends.openat import directory, rename_noreplace
+from vfolder_backends.port import (
+    FolderAttributes,
+    FolderPhase,
+    FolderRequest,
+    FolderState,
+    Owner,
+    Usage,
+)
+from vfolder_backends.tree import files, marks, names, places, scopes
+from vfolder_backends.tree.names import Kind
+from vfolder_backends.tree.places import FolderPlace
+
+T = TypeVar("T")
+
+_ATTEMPTS: Final = 32
+_CONTAINER_MODE: Final = 0o711  # passed through, never listed, by those who mount a folder
+_FOLDER_MODE: Final = 0o755
+
+UsageOf = Callable[[int], Usage | None]
+"""Reads the storage's own counters of an open directory, None where it keeps none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Id:
+    scope: ScopeHex
+    folder: FolderHex
+
+    def __str__(self) -> str:
+        return f"folder {self.scope}/{self.folder}"
+
+
+def _settle(root: int, at: _Id, step: Callable[[FolderPlace], T | None]) -> T:
+    """Look and take a step until the step returns something; None is to look again.
+
+    A refusal counts only when two looks in a row agree: between reading a directory and a mark
+    another actor may have got on. ENOENT and EEXIST mean that somebody was quicker.
+    """
+    before: FolderPlace | None = None
+    for _ in range(_ATTEMPTS):
+        place = places.look(root, at.scope, at.folder)
+        try:
+            done = step(place)
+        except (FileNotFoundError, FileExistsError):
+            before = None
+        except (NotOurs, NotFound, DataMissing, PathConflict):
+            if place == before:
+                raise
+            before = place
+        else:
+            if done is not None:
+                return done
+    raise Unavailable(f"{at} kept changing under us; try again")
+
+
+def ensure(root: int, request: FolderRequest, usage_of: UsageOf) -> FolderState:
+    """Make the folder, finish what was begun, or set the attributes of the one that is there.
+
+    Raises:
+        NotFound, NotOurs, DataMissing, PathConflict: as the port says.
+    """
+    at = _Id(request.scope, request.folder)
+    owner, target = request.owner, places.target(request.scope, request.folder)
+    made = False
+
+    def step(place: FolderPlace) -> FolderState | None:
+        nonlocal made
+        if made and place.owner is None and place.live:
+            # A purge of what had this id before removed the mark in the moment of our rename.
+            marks.claim(root, at.scope, at.folder.value, owner)
+            return None
+        _check(place, request, at)
+        if not made:
+            names.remember(root, Kind.FOLDERS, owner, target)
+        if place.owner is not None and place.owner != owner:
+            marks.take_over(root, at.scope, at.folder.value, owner)
+            names.forget(root, Kind.FOLDERS, place.owner, target)
+            return None
+        if place.owner is None or not place.live:
+            _require_scope(root, at.scope)
+        if not place.live:
+            _prepare(root, at, request.attributes)
+        if place.owner is None:
+            marks.claim(root, at.scope, at.folder.value, owner)
+            place = replace(place, owner=owner)
+        if not place.live:
+            with directory(root, places.prefix_path(at.scope, at.folder)) as prefix:
+                rename_noreplace(prefix, new_name(at.folder), leaf_name(at.folder))
+            made = True
+            return None
+        if place.unfinished:
+            _drop_unfinished(root, at)
+        with directory(root, places.path_of(at.scope, at.folder, None)) as folder:
+            places.apply_attributes(folder, request.attributes)
+        return _state(root, at, place, None, usage_of)
+
+    return _settle(root, at, step)
+
+
+def _require_scope(root: int, scope: ScopeHex) -> None:
+    place = scopes.look(root, scope)
+    if place.owner is None:
+        raise NotFound(f"scope {scope} is not there, or was never finished")
+    if not place.present:
+        raise DataMissing(f"scope {scope} was made for {place.owner} and is gone")
+
+
+def _check(place: FolderPlace, request: FolderRequest, at: _Id) -> None:
+    if place.owner is not None or place.live:
+        marks.check_taking(str(at), place.owner, request.owner, request.adoption)
+    elif place.trashed is not None:
+        raise NotOurs(f"{at}: something without an owner mark lies in its trash")
+    if place.live or (place.unfinished and place.owner is not None) or request.recreate:
+        return
+    if place.trashed is not None:
+        raise DataMissing(f"{at} is in the trash; restore it, or ask for an empty one")
+    if place.owner is not None:
+        raise DataMissing(
+            f"{at} was made for {place.owner} and is gone; bring it back, or ask for an empty one"
+        )
+    if request.must_exist:
+        raise NotFound(f"{at} does not exist")
+
+
+def _prepare(root: int, at: _Id, attributes: FolderAttributes) -> None:
+    name, path = new_name(at.folder), "/".join(prefix_parts(at.folder))
+    # From the container down: a scope that is gone must not come back without its limits.
+    with (
+        directory(root, at.scope.value) as container,
+        files.made_directory(container, path, _CONTAINER_MODE) as prefix,
+    ):
+        with suppress(FileExistsError):
+            os.mkdir(name, _FOLDER_MODE, dir_fd=prefix)
+        with directory(prefix, name) as folder:
+            places.apply_attributes(folder, attributes)
+
+
+def _drop_unfinished(root: int, at: _Id) -> None:
+    with (
+        suppress(FileNotFoundError),
+        directory(root, places.prefix_path(at.scope, at.folder)) as prefix,
+    ):
+        files.remove_if_empty(prefix, new_name(at.folder))
+
+
+def trash(root: int, scope: ScopeHex, folder: FolderHex, owner: Owner) -> None:
+    """Move the folder to the trash; nothing there, or in the trash already, is success.
+
+    Raises:
+        NotOurs: it is somebody else's, or has no mark.
+    """
+    at = _Id(scope, folder)
+
+    def step(place: FolderPlace) -> bool | None:
+        if place.owner is None and not place.live:
+            _drop_unfinished(root, at)
+            names.forget(root, Kind.FOLDERS, owner, places.target(scope, folder))
+            return True
+        marks.check_taking(str(at), place.owner, owner, None)
+        aside = AsideName(Aside.TRASH, leaf_name(folder), int(time.time()))
+        if place.live:
+            places.move_aside(root, scope, folder, leaf_name(folder), aside)
+        elif place.asides:
+            _drop_unfinished(root, at)
+        elif place.unfinished:
+            # Aside, not away: a late actor then finds it in the trash, and does not finish it.
+            places.move_aside(root, scope, folder, new_name(folder), aside)
+        else:
+            return places.retire(root, scope, folder, owner) or None
+        return True if not place.unfinished else None
+
+    _settle(root, at, step)
+
+
+def restore(
+    root: int, scope: ScopeHex, folder: FolderHex, owner: Owner, usage_of: UsageOf
+) -> FolderState:
+    """Bring the newest of that id back from the trash; there already is success.
+
+    Raises:
+        NotFound: there is none, or its purge has begun.
+        NotOurs: it is somebody else's.
+        PathConflict: a folder of that id was made meanwhile.
+    """
+    at = _Id(scope, folder)
+
+    def step(place: FolderPlace) -> FolderState | None:
+        if place.owner is None and place.empty:
+            raise NotFound(f"{at} does not exist")
+        marks.check_taking(str(at), place.owner, owner, None)
+        if place.live and place.trashed is None:
+            return _state(root, at, place, None, usage_of)
+        if place.live:
+            raise PathConflict(f"{at} is in the trash, and a new one was made in its place")
+        if place.trashed is None:
+            raise NotFound(f"{at} is not in the trash any more")
+        names.remember(root, Kind.FOLDERS, owner, places.target(scope, folder))
+        with directory(root, places.prefix_path(scope, folder)) as prefix:
+            rename_noreplace(prefix, str(place.trashed), leaf_name(folder))
+        return None
+
+    return _settle(root, at, step)
+
+
+def describe(root: int, scope: ScopeHex, folder: FolderHex, usage_of: UsageOf) -> FolderState:
+    """Read one folder.
+
+    Raises:
+        NotFound: there is neither a mark nor a directory.
+    """
+    for _ in range(_ATTEMPTS):
+        place = places.look(root, scope, folder)
+        if place.owner is None and not (place.live or place.asides):
+            raise NotFound(f"{_Id(scope, folder)} does not exist")
+        with suppress(FileNotFoundError):  # renamed since: look again
+            return _state(root, _Id(scope, folder), place, _shown(place), usage_of)
+    raise Unavailable(f"{_Id(scope, folder)} kept changing under us; try again")
+
+
+def describe_all(
+    root: int, scope: ScopeHex, wanted: Sequence[FolderHex], usage_of: UsageOf
+) -> list[FolderState]:
+    """Read folders, and each of their former lives in the trash; what vanishes is left out."""
+    states = []
+    for folder in wanted:
+        place = places.look(root, scope, folder)
+        if place.owner is None:
+            continue
+        shown: list[AsideName | None] = [*place.asides]
+        if place.live or not shown:
+            shown.append(None)
+        for aside in shown:
+            with suppress(FileNotFoundError):
+                states.append(_state(root, _Id(scope, folder), place, aside, usage_of))
+    return states
+
+
+def _shown(place: FolderPlace) -> AsideName | None:
+    if place.live or not place.asides:
+        return None
+    return place.trashed or place.asides[-1]
+
+
+def _state(
+    root: int, at: _Id, place: FolderPlace, aside: AsideName | None, usage_of: UsageOf
+) -> FolderState:
+    path = places.path_of(at.scope, at.folder, aside)
+    if aside is None and not place.live:
+        return FolderState(at.scope, at.folder, place.owner, FolderPhase.MISSING, path)
+    phase, since = FolderPhase.LIVE, None
+    if aside is not None:
+        phase = FolderPhase.TRASHED if aside.why is Aside.TRASH else FolderPhase.PURGING
+        since = float(aside.since)
+    with directory(root, path) as folder:
+        attributes, usage = places.read_attributes(folder), usage_of(folder)
+    return FolderState(at.scope, at.folder, place.owner, phase, path, attributes, usage, since)
+
+
+def find(root: int, owner: Owner) -> tuple[ScopeHex, FolderHex] | None:
+    """Return the folder that the index names for `owner`, if it is live and marked for it."""
+    first, _, second = (names.recall(root, Kind.FOLDERS, owner) or "").partition("/")
+    try:
+        scope, folder = ScopeHex(first), FolderHex(second)
+    except ValueError:
+        return None
+    place = places.look(root, scope, folder)
+    return (scope, folder) if place.live and place.owner == owner else None
+
+
+def with_trash(root: int, scope: ScopeHex, usage: Usage, usage_of: UsageOf) -> Usage:
+    """Return a scope's usage with the bytes in its trash, where the storage counts per folder."""
+    if usage_of(root) is None:
+        return usage
+    total = 0
+    for folder, aside in places.asides_in(root, scope):
+        with (
+            suppress(FileNotFoundError),
+            directory(root, places.path_of(scope, folder, aside)) as trashed,
+        ):
+            found = usage_of(trashed)
+            total += (found and found.bytes) or 0
+    return replace(usage, trash_bytes=total)

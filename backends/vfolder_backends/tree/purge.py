@@ -1,0 +1,90 @@
+"""Emptying the trash of a scope: oldest first, within a budget, resumable wherever it was killed.
+
+A folder first gets the name from which there is no way back. It is emptied; then index entry and
+mark go; and its empty directory goes last. So a mark without a directory always means lost data,
+never a purge cut short, and an empty `.purge-` directory without a mark is only a name to remove.
+"""
+
+from contextlib import suppress
+
+from vfolder_backends.errors import BackendError
+from vfolder_backends.ids import FolderHex, ScopeHex
+from vfolder_backends.layout import Aside, AsideName
+from vfolder_backends.openat import directory
+from vfolder_backends.port import Owner, PurgePolicy, PurgeResult
+from vfolder_backends.tree import files, marks, places
+from vfolder_backends.tree.removal import Budget, remove_contents
+
+
+def purge(root: int, scope: ScopeHex, policy: PurgePolicy, stop_at: float) -> PurgeResult:
+    """Remove trash older than the policy says, and finish what an earlier purge began.
+
+    A folder that resists does not hold up the others; its error is raised at the end.
+
+    Args:
+        root: the root's descriptor.
+        scope: whose trash.
+        policy: which trash, and how many entries.
+        stop_at: `time.monotonic()` after which nothing more is begun.
+    """
+    files.sweep_temporaries(root)
+    budget = Budget(policy.budget, stop_at)
+    folders = 0
+    failures: list[OSError | BackendError] = []
+    for folder, aside in places.asides_in(root, scope):
+        if aside.why is Aside.TRASH and aside.since >= policy.before:
+            continue
+        if budget.spent:
+            return PurgeResult(folders, budget.removed, more=True)
+        try:
+            owner = marks.read(root, scope, folder.value)
+            if owner is None:
+                _drop_leftover(root, scope, folder, aside)
+            elif _purge_one(root, scope, folder, owner, aside, budget):
+                folders += 1
+            else:
+                return PurgeResult(folders, budget.removed, more=True)
+        except FileNotFoundError:
+            continue  # restored, or another purge was quicker
+        except (OSError, BackendError) as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return PurgeResult(folders, budget.removed, more=False)
+
+
+def _purge_one(
+    root: int, scope: ScopeHex, folder: FolderHex, owner: Owner, aside: AsideName, budget: Budget
+) -> bool:
+    if aside.why is Aside.TRASH:
+        doomed = AsideName(Aside.PURGE, aside.leaf, aside.since)
+        aside = places.move_aside(root, scope, folder, str(aside), doomed)
+    with places.opened(root, scope, folder, str(aside)) as top:
+        if not remove_contents(top, budget):
+            return False
+    return _finish(root, scope, folder, owner, aside)
+
+
+def _finish(root: int, scope: ScopeHex, folder: FolderHex, owner: Owner, aside: AsideName) -> bool:
+    place = places.look(root, scope, folder)
+    others = place.live or place.unfinished or any(a != aside for a in place.asides)
+    if not others:
+        places.retire(root, scope, folder, owner, aside)
+    with directory(root, places.prefix_path(scope, folder)) as prefix:
+        gone = files.remove_if_empty(prefix, str(aside))
+    if not gone:  # somebody who still had it open wrote into it
+        places.remark(root, scope, folder, owner)
+        return False
+    places.remove_prefix(root, scope, folder)
+    return True
+
+
+def _drop_leftover(root: int, scope: ScopeHex, folder: FolderHex, aside: AsideName) -> None:
+    """Remove the empty name that a purge may leave; anything unmarked with content is not ours."""
+    if aside.why is Aside.PURGE:
+        with (
+            suppress(FileNotFoundError),
+            directory(root, places.prefix_path(scope, folder)) as prefix,
+        ):
+            if files.remove_if_empty(prefix, str(aside)):
+                places.remove_prefix(root, scope, folder)

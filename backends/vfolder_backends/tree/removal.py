@@ -1,0 +1,190 @@
+"""Removing a tree that its users may have made as unpleasant as they could.
+
+Everything is named by one component relative to an open directory; no link is followed, no mount is
+stepped onto, nothing above the given directory is named. Depth costs neither recursion nor
+descriptors: only the nearest levels stay open, the way back up from deeper ones goes through `..`,
+and counts only if it leads to the directory one came from.
+"""
+
+import errno
+import itertools
+import os
+import stat
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from vfolder_backends.openat import open_beneath
+
+_OPEN_LEVELS: Final = 32
+_BATCH: Final = 2048
+
+
+class Budget:
+    """How much may be removed in one go.
+
+    Args:
+        entries: how many system calls that remove something.
+        stop_at: `time.monotonic()` after which nothing more is begun.
+    """
+
+    def __init__(self, entries: int, stop_at: float) -> None:
+        self._left = entries
+        self._stop_at = stop_at
+        self.removed = 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing more may be removed."""
+        return self._left <= 0 or time.monotonic() >= self._stop_at
+
+    def take(self) -> bool:
+        """Whether one more entry may be removed; counts it."""
+        if self.spent:
+            return False
+        self._left -= 1
+        return True
+
+
+@dataclass(slots=True)
+class _Level:
+    fd: int  # -1 while a deep descent has closed it
+    name: str
+    identity: tuple[int, int]
+    pending: list[str] = field(default_factory=list)  # directories that were not empty
+
+
+def remove_contents(top: int, budget: Budget) -> bool:
+    """Remove everything inside the open directory `top`.
+
+    Returns:
+        Whether it is empty; False at the end of the budget, or when the tree was moved about.
+
+    Raises:
+        OSError: an entry resists, by its errno; EXDEV for a mount inside.
+    """
+    levels = [_Level(os.dup(top), "", _identity(top))]
+    try:
+        while True:
+            level = levels[-1]
+            if not level.pending and not _sweep(level, budget):
+                return False
+            if level.pending:
+                name = level.pending.pop()
+                try:
+                    fd = _open(level.fd, name)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # gone, or swapped for something else; the next sweep sees it
+                except OSError as error:
+                    if error.errno == errno.ELOOP:
+                        continue
+                    raise
+                levels.append(_Level(fd, name, _identity(fd)))
+                if len(levels) > _OPEN_LEVELS:
+                    _close(levels[-_OPEN_LEVELS])
+                continue
+            # Empty: one level up, and remove it there.
+            if len(levels) == 1:
+                return True
+            above = levels[-2]
+            if above.fd < 0 and not _reopen(above, level.fd):
+                return False  # somebody moved it; the next purge begins at the top again
+            levels.pop()
+            _close(level)
+            if not budget.take():
+                return False
+            try:
+                os.rmdir(level.name, dir_fd=above.fd)
+                budget.removed += 1
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # gone, or swapped for something else; the next sweep sees it
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                if not _still_filled(above.fd, level.name):
+                    raise  # nothing is listed and yet it is not empty: snapshots, for one
+    finally:
+        for level in levels:
+            _close(level)
+
+
+def _sweep(level: _Level, budget: Budget) -> bool:
+    """Remove what can be removed of one directory and note the directories that hold something.
+
+    Returns:
+        False at the end of the budget.
+    """
+    while not level.pending:
+        try:
+            with os.scandir(level.fd) as entries:
+                some = itertools.islice(entries, _BATCH)
+                batch = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in some]
+        except FileNotFoundError:
+            return True  # another purge removed the directory we are in
+        if not batch:
+            return True
+        for name, is_directory in batch:
+            if not budget.take():
+                return False
+            try:
+                if is_directory:
+                    os.rmdir(name, dir_fd=level.fd)
+                else:
+                    os.unlink(name, dir_fd=level.fd)
+                budget.removed += 1
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                continue  # changed under us; the next sweep sees what it is now
+            except OSError as error:
+                if not is_directory or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                level.pending.append(name)
+    return True
+
+
+def _open(parent: int, name: str) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
+    try:
+        fd = open_beneath(parent, name, flags, same_mount=True)
+    except PermissionError:
+        # As its owner we may give ourselves the bits, by a descriptor that nobody can swap.
+        handle = open_beneath(parent, name, os.O_PATH | os.O_DIRECTORY, same_mount=True)
+        try:
+            os.chmod(f"/proc/self/fd/{handle}", stat.S_IRWXU)
+        finally:
+            os.close(handle)
+        fd = open_beneath(parent, name, flags, same_mount=True)
+    if stat.S_IMODE(os.fstat(fd).st_mode) & stat.S_IRWXU != stat.S_IRWXU:
+        os.fchmod(fd, stat.S_IRWXU)
+    return fd
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
+
+
+def _reopen(level: _Level, below: int) -> bool:
+    try:
+        fd = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=below)
+    except FileNotFoundError:
+        return False
+    if _identity(fd) != level.identity:
+        os.close(fd)
+        return False
+    level.fd = fd
+    return True
+
+
+def _still_filled(parent: int, name: str) -> bool:
+    fd = _open(parent, name)
+    try:
+        with os.scandir(fd) as entries:
+            return next(entries, None) is not None
+    finally:
+        os.close(fd)
+
+
+def _close(level: _Level) -> None:
+    if level.fd >= 0:
+        os.close(level.fd)
+        level.fd = -1

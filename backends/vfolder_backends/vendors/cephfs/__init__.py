@@ -1,0 +1,1 @@
+"""CephFS: directory quotas by extended attributes."""

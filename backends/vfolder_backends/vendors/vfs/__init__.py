@@ -1,0 +1,1 @@
+"""Plain directories, on any file system, without a quota."""

@@ -1,0 +1,65 @@
+"""Plain directories: everything but a limit, and it says so."""
+
+from typing import Final
+
+from vfolder_backends.backend import TreeBackend
+from vfolder_backends.config import BackendConfig, Options
+from vfolder_backends.directories import DirectoryDriver
+from vfolder_backends.driver import ScopeQuota
+from vfolder_backends.port import (
+    Capabilities,
+    Enforcement,
+    Level,
+    Limits,
+    StorageBackend,
+    Tristate,
+    Usage,
+)
+
+_ENFORCEMENT: Final = Enforcement(
+    Level.NONE,
+    Level.NONE,
+    Tristate.UNKNOWN,
+    "plain directories: no limit is stored or enforced, and nothing is counted",
+)
+
+
+class VfsOptions(Options):
+    """`vfs` has no parameters."""
+
+
+class NoQuota:
+    """A `directories.DirectoryQuota` for file systems that have none, or none we may set."""
+
+    def check_root(self, root: int) -> None:
+        """Any directory will do."""
+
+    def probe(self, root: int) -> tuple[Capabilities, tuple[str, ...]]:
+        """Promise nothing."""
+        return Capabilities(_ENFORCEMENT), ()
+
+    def stored(self, limits: Limits) -> Limits:
+        """No limit is kept."""
+        return Limits()
+
+    def read(self, scope: int) -> ScopeQuota:
+        """No limit, and usage unknown."""
+        return ScopeQuota(Limits(), None, _ENFORCEMENT)
+
+    def write(self, scope: int, limits: Limits) -> None:
+        """Accept and keep nothing; the limits read back show it."""
+
+    def folder_usage(self, folder: int) -> Usage | None:
+        """Nothing is counted."""
+        return None
+
+
+class Factory:
+    """Makes `vfs` backends."""
+
+    options: type[Options] = VfsOptions
+    required_credentials: tuple[str, ...] = ()
+
+    def build(self, config: BackendConfig) -> StorageBackend:
+        """Return a backend over `config.root`."""
+        return TreeBackend(config, lambda access: DirectoryDriver(access, NoQuota()))

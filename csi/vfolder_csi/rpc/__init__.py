@@ -1,0 +1,1 @@
+"""The gRPC services: validate, take the key, call, answer."""

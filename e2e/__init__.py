@@ -1,0 +1,1 @@
+"""End-to-end tests of VFolder and the local cluster that they run on."""

@@ -1,0 +1,138 @@
+"""VFolder: a folder in a scope, and the claim by which pods use it. Namespaced."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from vfolder_operator.crds.common import (
+    UUID_PATTERN,
+    ByteQuantity,
+    Conditions,
+    Model,
+    Name,
+    StatusModel,
+    immutable,
+    rules,
+)
+from vfolder_operator.crds.scope import UsageStatus
+
+ID = Field(ge=0, le=2**32 - 2)
+
+
+class OwnerSpec(Model):
+    """Owner of the folder's root directory."""
+
+    uid: Annotated[int, ID, Field(description="Numeric user id.")]
+    gid: Annotated[int, ID, Field(description="Numeric group id.")]
+
+
+class ClaimSpec(Model):
+    """The PersistentVolumeClaim that pods name."""
+
+    create: Annotated[bool, Field(default=True, description="Whether to make one.")]
+    name: Annotated[
+        Name | None, Field(default=None, description="Its name; default the VFolder's.")
+    ]
+    size: Annotated[
+        ByteQuantity | None,
+        Field(default=None, description="Nominal size; default the scope's limit."),
+    ]
+    access_modes: Annotated[
+        list[Literal["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]],
+        Field(default=["ReadWriteMany"], min_length=1, max_length=4, description="Access modes."),
+    ]
+
+
+class VFolderSpec(Model):
+    """What the team wants."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        json_schema_extra=rules(
+            (
+                "has(self.folderID) == has(oldSelf.folderID)",
+                "folderID is immutable; make a new object instead",
+            ),
+        ),
+    )
+
+    quota_scope: Annotated[
+        Name,
+        Field(
+            description="QuotaScope in the same namespace. Immutable.",
+            json_schema_extra=immutable("quotaScope"),
+        ),
+    ]
+    folder_id: Annotated[
+        str | None,
+        Field(
+            default=None,
+            alias="folderID",
+            pattern=UUID_PATTERN,
+            max_length=36,
+            description="Uuid of an existing folder of the scope, to adopt it. Immutable.",
+            json_schema_extra=immutable("folderID"),
+        ),
+    ]
+    owner: Annotated[
+        OwnerSpec | None,
+        Field(default=None, description="Owner of the folder's root; default root."),
+    ]
+    mode: Annotated[
+        str | None,
+        Field(
+            default=None,
+            pattern="^[0-7]{3,4}$",
+            max_length=4,
+            description="Octal mode of the folder's root, such as 2770; default 0755.",
+        ),
+    ]
+    claim: Annotated[
+        ClaimSpec,
+        Field(
+            default=ClaimSpec(),
+            description="The claim by which pods use the folder. Immutable.",
+            json_schema_extra=immutable("claim"),
+        ),
+    ]
+    reclaim_policy: Annotated[
+        Literal["Delete", "Retain"],
+        Field(
+            default="Delete",
+            description="Whether deleting the object moves the data to the trash, or leaves it.",
+        ),
+    ]
+
+
+class VFolderStatus(StatusModel):
+    """What was observed."""
+
+    phase: Annotated[
+        Literal["Pending", "Ready", "Degraded", "Deleting"] | None,
+        Field(default=None, description="One word for people; conditions are for machines."),
+    ]
+    observed_generation: Annotated[
+        int | None, Field(default=None, description="The generation that was acted upon.")
+    ]
+    folder_id: Annotated[
+        str | None,
+        Field(default=None, alias="folderID", description="The folder's uuid on the storage."),
+    ]
+    path: Annotated[
+        str | None, Field(default=None, description="Its directory, below the backend's root.")
+    ]
+    volume_handle: Annotated[
+        str | None, Field(default=None, description="CSI volume handle of its volume.")
+    ]
+    claim: Annotated[
+        str | None, Field(default=None, description="The claim that pods name, once it is bound.")
+    ]
+    usage: Annotated[
+        UsageStatus | None, Field(default=None, description="Usage read from the storage.")
+    ]
+    used: Annotated[str | None, Field(default=None, description="Bytes used, for people.")]
+    conditions: Conditions

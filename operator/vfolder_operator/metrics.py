@@ -1,0 +1,78 @@
+"""Prometheus metrics of the operator, in a registry of our own."""
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from vfolder_backends.port import ScopeState
+from vfolder_operator.store import Key
+
+
+class Metrics:
+    """All metrics; names and units follow Prometheus' conventions."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.leader = Gauge("vfolder_leader", "Whether this replica leads.", registry=self.registry)
+        self.queue = Gauge(
+            "vfolder_queue_depth", "Objects that wait to be looked at.", registry=self.registry
+        )
+        self.reconciles = Counter(
+            "vfolder_reconciles_total",
+            "Reconciles by kind and outcome.",
+            ["kind", "outcome"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "vfolder_reconcile_seconds",
+            "Duration of reconciles.",
+            ["kind"],
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+            registry=self.registry,
+        )
+        self.backend_ready = Gauge(
+            "vfolder_backend_ready",
+            "Whether a storage can be worked on.",
+            ["backend"],
+            registry=self.registry,
+        )
+        self.orphans = Gauge(
+            "vfolder_backend_orphans",
+            "Marked scopes and folders that no object stands for.",
+            ["backend"],
+            registry=self.registry,
+        )
+        labels = ["backend", "namespace", "scope"]
+        self.used = Gauge(
+            "vfolder_scope_used_bytes", "Bytes in use.", labels, registry=self.registry
+        )
+        self.limit = Gauge(
+            "vfolder_scope_limit_bytes",
+            "Byte limit on the storage.",
+            labels,
+            registry=self.registry,
+        )
+        self.observed = Gauge(
+            "vfolder_scope_usage_timestamp_seconds",
+            "When the usage was read.",
+            labels,
+            registry=self.registry,
+        )
+
+    def scope(self, backend: str, key: Key, state: ScopeState) -> None:
+        """Take over what a bulk read saw of a scope."""
+        labels = (backend, key.namespace, key.name)
+        if state.usage is not None and state.usage.bytes is not None:
+            self.used.labels(*labels).set(state.usage.bytes)
+            self.observed.labels(*labels).set(state.usage.observed_at)
+        if state.limits.bytes is not None:
+            self.limit.labels(*labels).set(state.limits.bytes)
+
+    def reconciled(self, kind: str, outcome: str, started: float) -> None:
+        """Count one reconcile that began at `started` on the monotonic clock."""
+        self.reconciles.labels(kind, outcome).inc()
+        self.seconds.labels(kind).observe(time.monotonic() - started)
+
+    def render(self) -> bytes:
+        """The exposition text."""
+        return generate_latest(self.registry)

@@ -1,0 +1,1 @@
+"""What is decided and done, one reconciler per kind; knows neither kopf nor vendors."""

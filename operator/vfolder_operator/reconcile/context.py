@@ -1,0 +1,127 @@
+"""What every reconciler works with."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vfolder_backends.port import Owner
+from vfolder_operator.conditions import flips
+from vfolder_operator.crds.common import StatusModel
+from vfolder_operator.fleet import Attached, Fleet
+from vfolder_operator.kube import Body, Kinds, Kube, merge_patch
+from vfolder_operator.names import FINALIZER
+from vfolder_operator.reconcile.hold import Hold
+from vfolder_operator.recorder import Recorder
+from vfolder_operator.settings import Settings
+from vfolder_operator.store import Key, Store
+
+
+@dataclass(slots=True)
+class Context:
+    """The operator's parts, as reconcilers see them.
+
+    Attributes:
+        cluster: uid of the kube-system namespace; names this cluster in owner marks.
+        enqueue: has a key looked at now.
+    """
+
+    settings: Settings
+    kube: Kube
+    store: Store
+    fleet: Fleet
+    recorder: Recorder
+    cluster: str
+    enqueue: Callable[[Key], None]
+    _untold: dict[Key, float] = field(default_factory=dict)
+
+    def owner(self, key: Key) -> Owner:
+        """The owner mark of an object."""
+        return Owner(self.cluster, key.namespace, key.name)
+
+    def backend(self, name: str) -> Attached:
+        """The storage of that name, usable now (`Hold`)."""
+        if self.store.get(Key(Kinds.BACKEND, "", name)) is None:
+            raise Hold(
+                "BackendNotFound", f"StorageBackend {name!r} does not exist", quiet=1.0, warn=False
+            )
+        attached = self.fleet.get(name)
+        if attached is None or not attached.usable:
+            why = attached.problem if attached is not None else None
+            detail = f": {why.reason}: {why}" if why else " yet"
+            raise Hold(
+                why.reason if why is not None and why.reason == "RootLost" else "BackendNotReady",
+                f"StorageBackend {name!r} is not ready{detail}",
+                quiet=1.0,
+                warn=False,
+            )
+        return attached
+
+    async def protect(self, key: Key, body: Body, annotations: dict[str, str]) -> Body:
+        """Put our finalizer and annotations on an object, in one write, if they are not there.
+
+        The write carries the resourceVersion, so two leaders cannot both decide.
+        """
+        meta = body["metadata"]
+        finalizers = list(meta.get("finalizers") or [])
+        present = meta.get("annotations") or {}
+        missing = {k: v for k, v in annotations.items() if present.get(k) != v}
+        if FINALIZER in finalizers and not missing:
+            return body
+        patch: Body = {"resourceVersion": meta["resourceVersion"]}
+        if missing:
+            patch["annotations"] = missing
+        if FINALIZER not in finalizers:
+            patch["finalizers"] = [*finalizers, FINALIZER]
+        return await self._patch_meta(key, patch)
+
+    async def annotate(self, key: Key, body: Body, annotations: dict[str, str | None]) -> Body:
+        """Set or remove (None) annotations."""
+        patch = {
+            "resourceVersion": body["metadata"]["resourceVersion"],
+            "annotations": annotations,
+        }
+        return await self._patch_meta(key, patch)
+
+    async def release(self, key: Key, body: Body) -> None:
+        """Take our finalizer off, which lets the object go."""
+        meta = body["metadata"]
+        left = [f for f in meta.get("finalizers") or [] if f != FINALIZER]
+        patch = {"resourceVersion": meta["resourceVersion"], "finalizers": left}
+        await self._patch_meta(key, patch)
+        self.store.remove(key)
+        self._untold.pop(key, None)
+
+    async def _patch_meta(self, key: Key, patch: Body) -> Body:
+        body = await self.kube.patch(key.kind, key.name, key.namespace, {"metadata": patch})
+        self.store.put(key.kind, body)
+        return body
+
+    async def tell(
+        self, key: Key, body: Body, status: StatusModel, *, quiet: float = 0.0, warn: bool = True
+    ) -> float:
+        """Write a status if it changed, and post an event for each condition that turned bad.
+
+        Returns:
+            Seconds after which to come again because something is not told yet; 0 when all is.
+        """
+        new, old = status.dump(), body.get("status") or {}
+        patch = merge_patch(old, new)
+        if not patch:
+            self._untold.pop(key, None)
+            return 0.0
+        now = asyncio.get_running_loop().time()
+        waited = now - self._untold.setdefault(key, now)
+        if waited < quiet:
+            return quiet - waited
+        self._untold.pop(key, None)
+        written = await self.kube.patch(
+            key.kind, key.name, key.namespace, {"status": patch}, subresource="status"
+        )
+        self.store.put(key.kind, written)
+        for condition in flips(old.get("conditions") or [], new.get("conditions") or []):
+            if warn and condition["type"] in _GOOD_WHEN_TRUE and condition["status"] == "False":
+                self.recorder.warning(body, condition["reason"], condition["message"])
+        return 0.0
+
+
+_GOOD_WHEN_TRUE = frozenset({"Ready", "Healthy", "QuotaEnforced"})

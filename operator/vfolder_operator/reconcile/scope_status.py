@@ -1,0 +1,130 @@
+"""What a QuotaScope's status says, from what the storage showed."""
+
+from vfolder_backends.ids import QuotaScopeID
+from vfolder_backends.port import Level, Limits, ScopeState, Usage
+from vfolder_backends.sizes import UNLIMITED, format_bytes
+from vfolder_operator.conditions import Condition, merge, parse_timestamp, timestamp
+from vfolder_operator.crds.common import Condition as ConditionStatus
+from vfolder_operator.crds.scope import (
+    DisplayStatus,
+    EnforcementStatus,
+    LimitsStatus,
+    QuotaScopeSpec,
+    QuotaScopeStatus,
+    UsageStatus,
+)
+from vfolder_operator.display import human_bytes
+from vfolder_operator.kube import Body
+from vfolder_operator.reconcile import policies
+from vfolder_operator.reconcile.context import Context
+from vfolder_operator.store import Key
+
+
+def scope_status(
+    ctx: Context,
+    key: Key,
+    body: Body,
+    spec: QuotaScopeSpec,
+    scope: QuotaScopeID,
+    ref: dict[str, str],
+    state: ScopeState,
+    drift: Condition,
+) -> QuotaScopeStatus:
+    """The whole status of a scope that works."""
+    generation = body["metadata"]["generation"]
+    raw = body.get("status") or {}
+    old = QuotaScopeStatus.model_validate(raw)
+    usage = _usage(ctx, body, spec, state, old)
+    share = usage.percent if usage is not None else None
+    conditions = [
+        Condition("Ready", True, "Ready", "the storage shows this scope and its limits"),
+        quota_enforced(spec, state),
+        *pressure(spec, share),
+        drift,
+    ]
+    enforcement = state.enforcement
+    limit = state.limits.bytes
+    return QuotaScopeStatus(
+        phase="Ready",
+        observed_generation=generation,
+        scope_id=str(scope),
+        path=state.path,
+        backend_ref=ref or None,
+        limits=LimitsStatus(bytes=limit, files=state.limits.files),
+        usage=usage,
+        enforcement=EnforcementStatus(
+            bytes=enforcement.bytes,
+            files=enforcement.files,
+            root_bypass=enforcement.root_bypass,
+        ),
+        folders=len(ctx.store.folders_of(key)),
+        display=DisplayStatus(
+            used=human_bytes(usage.bytes if usage else None),
+            limit=UNLIMITED if limit is None else format_bytes(limit),
+        ),
+        conditions=[
+            ConditionStatus.model_validate(c)
+            for c in merge(raw.get("conditions") or [], conditions, generation)
+        ],
+    )
+
+
+def _usage(
+    ctx: Context, body: Body, spec: QuotaScopeSpec, state: ScopeState, old: QuotaScopeStatus
+) -> UsageStatus | None:
+    """The usage to show: the new one where it is worth a write, else the one that is shown."""
+    if state.usage is None:
+        return None
+    new = usage_status(state.usage, state.limits)
+    age = state.usage.observed_at - parse_timestamp(old.usage.observed_at) if old.usage else 0.0
+    if not policies.worth_telling(old.usage, new, state.limits, spec.thresholds, age):
+        return old.usage
+    before = policies.crossed(spec.thresholds, old.usage.percent if old.usage else None)
+    now = policies.crossed(spec.thresholds, new.percent)
+    if now is not None and now != before and (before is None or now > before):
+        ctx.recorder.warning(
+            body, "ThresholdReached", f"{new.percent} % of the budget is used (warned at {now})"
+        )
+    return new
+
+
+def usage_status(usage: Usage, limits: Limits) -> UsageStatus:
+    """Usage as it is shown."""
+    return UsageStatus(
+        bytes=usage.bytes,
+        files=usage.files,
+        trash_bytes=usage.trash_bytes,
+        percent=policies.percent(usage, limits),
+        observed_at=timestamp(usage.observed_at),
+        source=usage.source,
+    )
+
+
+def quota_enforced(spec: QuotaScopeSpec, state: ScopeState) -> Condition:
+    """Whether the limits that were asked for hold, and how far."""
+    wanted = policies.wanted_limits(spec)
+    levels = []
+    if wanted.bytes is not None:
+        levels.append(state.enforcement.bytes)
+    if wanted.files is not None:
+        levels.append(state.enforcement.files)
+    if not levels:
+        return Condition("QuotaEnforced", True, "Unlimited", "no limit is asked for")
+    weakest = max(levels, key=list(Level).index)
+    holds = weakest.at_least(Level.COOPERATIVE)
+    return Condition("QuotaEnforced", holds, str(weakest), state.enforcement.message)
+
+
+def pressure(spec: QuotaScopeSpec, share: int | None) -> list[Condition]:
+    """NearLimit and Exceeded."""
+    if share is None:
+        unknown = ("UsageUnknown", "the storage does not count usage")
+        return [Condition("NearLimit", None, *unknown), Condition("Exceeded", None, *unknown)]
+    reached = policies.crossed(spec.thresholds, share)
+    near = Condition("NearLimit", False, "BelowThresholds", "usage is below all thresholds")
+    if reached is not None:
+        near = Condition("NearLimit", True, "ThresholdReached", f"usage passed {reached} %")
+    full = Condition("Exceeded", False, "BelowLimit", "usage is below the limits")
+    if share >= 100:
+        full = Condition("Exceeded", True, "LimitReached", "writes fail until some is freed")
+    return [near, full]

@@ -1,0 +1,57 @@
+"""On CephFS a pod's `df` shows the whole file system; the figures kubelet gets are the scope's."""
+
+import dataclasses
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+
+from vfolder_csi._proto import csi_pb2
+from vfolder_csi.directory import HostPath
+
+ROOT_ID = "0123456789abcdef" * 2
+MIB = 1 << 20
+
+
+@pytest.fixture
+def ceph(node):
+    """A backend in a folder of the CephFS that is mounted at $CEPHFS_MOUNT."""
+    mount = os.environ.get("CEPHFS_MOUNT")
+    if not mount:
+        pytest.skip("needs a CephFS: CEPHFS_MOUNT names its mount")
+    root = Path(mount) / f"test-{uuid.uuid4().hex}"
+    (root / ".vfolder").mkdir(parents=True)
+    (root / ".vfolder" / "root").write_text(json.dumps({"layout": 3, "rootID": ROOT_ID}))
+    node.settings = dataclasses.replace(node.settings, host_roots=(str(root.parent),))
+    node.add_backend("ceph", HostPath(str(root), ROOT_ID))
+    yield root
+    shutil.rmtree(root)
+
+
+async def test_the_scope_is_what_is_shown(node, ceph, eventually):
+    await node.restart()
+    handle = node.folder(1, "ceph", make=False)
+    scope = ceph / handle.scope.value
+    folder = scope / "00" / "00" / handle.folder.value[4:]
+    folder.mkdir(parents=True)
+    (scope / "beside").write_bytes(b"x" * MIB)
+    os.setxattr(scope, "ceph.quota.max_bytes", str(64 * MIB).encode())
+    os.setxattr(scope, "ceph.quota.max_files", b"1000")
+    target = await node.publish(handle)
+    (target / "file").write_bytes(b"x" * MIB)
+    await eventually(lambda: int(os.getxattr(scope, "ceph.dir.rbytes")) == 2 * MIB, timeout=30)
+
+    sizes, inodes = (await node.stats(handle, target)).usage
+    assert (sizes.unit, inodes.unit) == (csi_pb2.VolumeUsage.BYTES, csi_pb2.VolumeUsage.INODES)
+    assert (sizes.total, sizes.used, sizes.available) == (64 * MIB, 2 * MIB, 62 * MIB)
+    # The scope itself, three levels of directories and two files.
+    assert (inodes.total, inodes.used, inodes.available) == (1000, 6, 994)
+
+    os.setxattr(scope, "ceph.quota.max_bytes", b"0")
+    sizes = (await node.stats(handle, target)).usage[0]
+    assert sizes.used == 2 * MIB
+    assert sizes.total > 64 * MIB
+    await node.unpublish(handle)
