@@ -57,8 +57,9 @@ ENTRYPOINT ["vfolder-operator"]
 FROM ${BASE} AS csi
 LABEL org.opencontainers.image.title="vfolder-csi" \
       org.opencontainers.image.licenses="Apache-2.0"
+# One arena: the few threads that wait for storages need no memory pools of their own.
 ENV PATH=/opt/vfolder/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+    PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=1
 # A base that has the NFS helper already (the local cluster's) is taken as it is.
 RUN command -v mount.nfs >/dev/null \
     || { apt-get update \

@@ -7,7 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-UV := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+UVB := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+UV := $(UVB) pyproject.toml
 
 .PHONY: help
 help: ## Show this help
@@ -72,6 +73,7 @@ proto: $(READY) ## Generate the gRPC stubs
 lock: $(READY) ## Resolve the locked versions anew
 	$(BIN)/pip install --quiet uv
 	$(UV) --all-extras --group dev --output-file requirements.lock
+	echo 'hatchling>=1.27' | $(UVB) - --constraints requirements.lock --output-file requirements-build.lock
 	$(UV) --extra operator --constraints requirements.lock --output-file requirements-operator.lock
 	$(UV) --extra csi --constraints requirements.lock --output-file requirements-csi.lock
 

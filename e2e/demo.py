@@ -5,7 +5,7 @@ import textwrap
 import time
 
 from e2e.cluster import RigError
-from e2e.testbed import Body, Testbed, folder, scope
+from e2e.world import Body, World, folder, scope
 
 TEAM = "team-a"
 
@@ -31,7 +31,7 @@ def tell(text: str) -> None:
     print(f"\n\033[1m>> {text}\033[0m" if sys.stdout.isatty() else f"\n>> {text}", flush=True)
 
 
-def show(site: Testbed, *words: str) -> None:
+def show(site: World, *words: str) -> None:
     """A kubectl command and what it prints."""
     print(f"$ kubectl {' '.join(words)}\n{site.cluster.kubectl(*words)}", flush=True)
 
@@ -42,14 +42,14 @@ def demand(seen: bool, what: str) -> None:
         raise RigError(f"not seen: {what}")
 
 
-def write(site: Testbed, pod: str, file: str) -> str:
+def write(site: World, pod: str, file: str) -> str:
     """Run the writer in a pod and print what it says."""
     line = site.run_pod(TEAM, pod, "datasets", f"python3 -c '{WRITE}' /data/{file}").strip()
     print(f"pod {pod}: {line}", flush=True)
     return line
 
 
-def story(site: Testbed) -> None:
+def story(site: World) -> None:
     """What an admin and a team do."""
     tell("The admin installs the chart; it declares one storage, a CephFS.")
     print(site.install().split("NOTES:")[0].strip())
@@ -91,7 +91,7 @@ def story(site: Testbed) -> None:
     print(f"on the storage, restorable for 24 h: {trash[0].name}")
 
 
-def used(site: Testbed) -> int:
+def used(site: World) -> int:
     """Bytes in use as the QuotaScope tells them."""
     status = site.get("-n", TEAM, "quotascope", "research").get("status", {})
     return int(status.get("usage", {}).get("bytes", 0))
@@ -107,7 +107,7 @@ def main() -> None:
     """Start a site, tell the story, take everything down again."""
     started = time.monotonic()
     try:
-        with Testbed() as site:
+        with World() as site:
             ready = time.monotonic()
             story(site)
             told = time.monotonic()

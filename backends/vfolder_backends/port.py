@@ -48,7 +48,11 @@ class Tristate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Hard limits of a scope; None is unlimited. Zero does not exist."""
+    """Hard limits of a scope; None is unlimited. Zero does not exist.
+
+    `files` limits what the storage itself counts: with `Capabilities.files_count_directories` that
+    includes directories, the scope's own and the two levels above each folder among them.
+    """
 
     bytes: int | None = None
     files: int | None = None

@@ -71,8 +71,13 @@ class Pool:
                 future = self._start(lane, state, call)
                 await asyncio.wait({future})
         except TimeoutError:
-            what = "no free thread" if future is None else "the storage did not answer"
-            raise DeadlineExceeded(f"{lane}: {what} in {timeout:.0f} s") from None
+            if future is None or not future.done():
+                what = "no free thread" if future is None else "the storage did not answer"
+                raise DeadlineExceeded(f"{lane}: {what} in {timeout:.1f} s") from None
+        except asyncio.CancelledError:
+            if future is not None and late is not None and future.done():
+                _dispose(future, late)
+            raise
         finally:
             if future is None:
                 self._leave(lane, state)

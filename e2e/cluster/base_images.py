@@ -63,7 +63,11 @@ cd "$1"
 cat usr/share/ca-certificates/mozilla/*.crt >etc/ssl/certs/ca-certificates.crt
 printf 'root:x:0:0:root:/root:/bin/sh\\nnobody:x:65534:65534::/:/usr/sbin/nologin\\n' >etc/passwd
 printf 'root:x:0:\\nnogroup:x:65534:\\n' >etc/group
-chmod 1777 tmp
+printf 'passwd: files\\ngroup: files\\nhosts: files dns\\nservices: files\\n' >etc/nsswitch.conf
+rmdir var/run var/lock
+ln -s ../run var/run
+ln -s ../run/lock var/lock
+chmod 1777 tmp var/tmp
 rm -rf var/lib/apt/lists/* var/cache/apt/*
 """
 _PAUSE_SOURCE = r"""

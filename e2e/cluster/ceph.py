@@ -151,7 +151,7 @@ class Ceph:
         self.stop()
 
     def _keyring(self, entity: Entity) -> Path:
-        return self.state.folder / "keys" / f"{entity.name}keyring"
+        return self.state.folder / "keys" / f"{entity.name.rstrip('.')}.keyring"
 
     def _start_daemons(self) -> None:
         folder, fsid, osd_id = self.state.folder, str(uuid.uuid4()), str(uuid.uuid4())

@@ -92,7 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("image", help="build the project's images; prints name and archive")
     verb.set_defaults(run=_image)
 
-    verb = verbs.add_parser("ceph", parents=[named], help="a private CephFS, mounted twice")
+    verb = verbs.add_parser(
+        "ceph", parents=[named], help="a private CephFS; start it before the cluster that uses it"
+    )
     verb.add_argument("action", choices=("up", "down", "env"))
     verb.add_argument("--quick", action="store_true", help="report sizes without Ceph's delays")
     verb.set_defaults(run=_ceph)
@@ -154,7 +156,8 @@ def _down(arguments: argparse.Namespace) -> None:
 def _status(_: argparse.Namespace) -> None:
     for kind in Kind:
         for found in state.load_all(kind):
-            print(f"{kind} {found.name}: {found.nodes} node(s), {found.folder}")
+            nodes = f", {found.nodes} node(s)" if kind is Kind.CLUSTER else ""
+            print(f"{kind} {found.name}{nodes}: {found.folder}")
             supervisor = Supervisor(found.folder)
             for name in supervisor.names():
                 process = supervisor.record(name).process

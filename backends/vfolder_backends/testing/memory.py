@@ -46,6 +46,8 @@ from vfolder_backends.sizes import round_up
 from vfolder_backends.testing.memory_storage import Folder, Life, MemoryStorage, Scope
 from vfolder_backends.tree.marks import check_owner, check_taking
 
+__all__ = ["MemoryBackend", "MemoryFactory", "MemoryOptions", "MemoryStorage"]
+
 
 class MemoryBackend:
     """One actor on a `MemoryStorage`; a call acts at once, so two actors never see half a step."""

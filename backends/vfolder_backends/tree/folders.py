@@ -92,15 +92,20 @@ def ensure(root: int, request: FolderRequest, usage_of: UsageOf) -> FolderState:
             # A purge of what had this id before removed the mark in the moment of our rename.
             marks.claim(root, at.scope, at.folder.value, owner)
             return None
-        _check(place, request, at)
+        try:
+            _check(place, request, at)
+        except NotOurs:
+            # Whoever lost a race for the mark had entered its name before.
+            names.forget(root, Kind.FOLDERS, owner, target)
+            raise
+        if place.owner is None or not place.live:
+            _require_scope(root, at.scope)
         if not made:
             names.remember(root, Kind.FOLDERS, owner, target)
         if place.owner is not None and place.owner != owner:
             marks.take_over(root, at.scope, at.folder.value, owner)
             names.forget(root, Kind.FOLDERS, place.owner, target)
             return None
-        if place.owner is None or not place.live:
-            _require_scope(root, at.scope)
         if not place.live:
             _prepare(root, at, request.attributes)
         if place.owner is None:
@@ -208,7 +213,7 @@ def restore(
     at = _Id(scope, folder)
 
     def step(place: FolderPlace) -> FolderState | None:
-        if place.owner is None and place.empty:
+        if place.owner is None and not place.live and place.trashed is None:
             raise NotFound(f"{at} does not exist")
         marks.check_taking(str(at), place.owner, owner, None)
         if place.live and place.trashed is None:

@@ -45,11 +45,6 @@ class FolderPlace:
         """The newest one in the trash that can come back."""
         return next((a for a in reversed(self.asides) if a.why is Aside.TRASH), None)
 
-    @property
-    def empty(self) -> bool:
-        """Whether no directory of any state is there."""
-        return not (self.live or self.unfinished or self.asides)
-
 
 def prefix_path(scope: ScopeHex, folder: FolderHex) -> str:
     """The directory a folder lies in, relative to the root."""

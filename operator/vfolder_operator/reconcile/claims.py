@@ -252,10 +252,9 @@ def volume_body(request: ClaimRequest, claim: Body, backend: Attached) -> Body:
     csi: Body = {"driver": DRIVER, "volumeHandle": str(request.handle)}
     mount = backend.spec.mount
     if mount is not None and mount.secret_ref is not None:
-        csi["nodeStageSecretRef"] = {
-            "name": mount.secret_ref.name,
-            "namespace": request.secret_namespace,
-        }
+        secret = {"name": mount.secret_ref.name, "namespace": request.secret_namespace}
+        # Publish gets it, too: it has to stage again by itself when a stage was lost.
+        csi |= {"nodeStageSecretRef": secret, "nodePublishSecretRef": secret}
     spec: Body = {
         "accessModes": list(request.spec.claim.access_modes),
         "capacity": {"storage": request.size},

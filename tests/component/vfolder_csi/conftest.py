@@ -1,18 +1,15 @@
 """A node to test on: a kubelet folder, a host folder with a backend in it, and the real server.
 
-Mounts are real. They are made in a mount namespace of this process, so that nothing reaches the
-machine and nothing is left of a test run that was killed. The rest of the run stays in it.
+Mounts are real. All of them lie in a folder of the test, in a mount that shares nothing with other
+mount namespaces, and go with the test; what a killed run left is taken away by the next one.
 """
 
 import asyncio
 import contextlib
-import ctypes
 import dataclasses
-import errno
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -36,18 +33,28 @@ from vfolder_csi.settings import Settings
 
 ROOT_ID = "0123456789abcdef" * 2
 SCOPE = ScopeHex("5" * 32)
-CLONE_NEWNS = 0x20000
-MS_REC, MS_SLAVE = 0x4000, 1 << 19
+MS_PRIVATE = 1 << 18
 MODE = csi_pb2.VolumeCapability.AccessMode
 
 
+def clear(base: Path) -> None:
+    """Take away all mounts at and below a folder, and the folder, which is then empty.
+
+    Nothing is removed recursively: a mount that stayed would lead out of the test.
+    """
+    for mount in reversed(mountinfo.read()):
+        if mount.point == str(base) or mount.point.startswith(f"{base}/"):
+            syscalls.umount2(mount.point, syscalls.MNT_DETACH)
+    base.rmdir()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def private_mounts() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS) != 0:
-        assert ctypes.get_errno() == errno.EPERM
+def clean_slate() -> None:
+    if os.geteuid() != 0:
         pytest.skip("mounting needs root")
-    syscalls.mount("none", "/", "", MS_REC | MS_SLAVE, "")
+    for left in Path(tempfile.gettempdir()).glob("vf[0-9]*-*"):
+        if not Path("/proc", left.name[2:].partition("-")[0]).exists():
+            clear(left)
 
 
 @dataclass
@@ -101,6 +108,7 @@ class Node:
             host_roots=(str(self.host_root),),
         )
         self.deadlines = Deadlines(call=5.0, storage=0.4, unmount=0.4)
+        self.pool = Pool()
         self._stack = contextlib.AsyncExitStack()
         self._hung: list[HungStorage] = []
 
@@ -149,7 +157,7 @@ class Node:
         server = app.build_server(
             self.settings,
             self.backends,
-            Pool(),
+            self.pool,
             app.Readiness(True),
             self.deadlines,
             helper_dirs=(str(self.helpers),),
@@ -233,20 +241,26 @@ class Node:
     def unmount(self, path: Path) -> None:
         syscalls.umount2(str(path), syscalls.MNT_DETACH)
 
-    def clear(self) -> None:
+    def release(self) -> None:
+        """Let go of whoever waits for a storage that hangs."""
         for hung in self._hung:
             hung.die()
-        for mount in reversed(mountinfo.read()):
-            if mount.point.startswith(f"{self.base}/"):
-                syscalls.umount2(mount.point, syscalls.MNT_DETACH)
 
 
 @pytest.fixture
 def base() -> Iterator[Path]:
     # Not tmp_path: a socket's path must be short.
-    path = Path(tempfile.mkdtemp(prefix="vf"))
-    yield path
-    shutil.rmtree(path)
+    path = Path(tempfile.mkdtemp(prefix=f"vf{os.getpid()}-"))
+    try:
+        syscalls.mount("test", str(path), "tmpfs", 0, "")
+    except PermissionError:
+        path.rmdir()
+        pytest.skip("mounting needs CAP_SYS_ADMIN")
+    try:
+        syscalls.mount("none", str(path), "", MS_PRIVATE, "")
+        yield path
+    finally:
+        clear(path)
 
 
 @pytest.fixture
@@ -257,7 +271,7 @@ async def node(base: Path) -> AsyncIterator[Node]:
         yield node
     finally:
         await node.stop()
-        node.clear()
+        node.release()
 
 
 @pytest.fixture

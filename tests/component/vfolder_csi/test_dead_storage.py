@@ -9,7 +9,7 @@ import pytest
 
 from vfolder_csi._proto import csi_pb2
 from vfolder_csi.directory import HostPath
-from vfolder_csi.pool import LANE_WIDTH
+from vfolder_csi.pool import LANE_WIDTH, Pool
 
 ROOT_ID = "0123456789abcdef" * 2
 
@@ -108,3 +108,36 @@ async def test_a_target_whose_server_is_gone_is_mounted_anew(node):
     await node.publish(handle)
     (target / "file").write_text("works")
     assert len(node.mounts_at(target)) == 1
+
+
+class FlushingPool(Pool):
+    """Unmounting takes the mount away and then hangs, as in a flush to a dead server."""
+
+    def __init__(self):
+        super().__init__()
+        self.flushed = threading.Event()
+
+    async def run(self, lane, timeout, call, late=None):
+        def hanging():
+            result = call()
+            self.flushed.wait()
+            return result
+
+        return await super().run(lane, timeout, hanging if "unmount" in lane else call, late)
+
+
+async def test_a_flush_that_hangs_does_not_keep_a_pod_from_ending(node, eventually):
+    pool = FlushingPool()
+    node.pool = pool
+    await node.restart()
+    handle = node.folder()
+    target = await node.publish(handle)
+    await node.unpublish(handle)
+    assert not target.exists()
+
+    await node.publish(handle)
+    pool.flushed.set()
+    await eventually(
+        lambda: not any(thread.name.endswith("/unmount") for thread in threading.enumerate())
+    )
+    assert len(node.mounts_at(target)) == 1, "the late thread must not touch the new mount"

@@ -7,8 +7,8 @@ Bind it in a test module (pytest, with pytest-asyncio in auto mode):
         def storage(self):
             return MyStorageUnderTest(...)
 
-Backends over a tree take `TreeConformance`, which adds what lies on the disk, and crashes at every
-step that changes something.
+Backends over a tree take `TreeConformance`, which adds what lies on the disk, crashes at every step
+that changes something, and leaders that are overtaken at every such step.
 """
 
 from vfolder_backends.testing.conformance.actor_rules import ActorRules
@@ -17,6 +17,7 @@ from vfolder_backends.testing.conformance.disk_rules import DiskRules
 from vfolder_backends.testing.conformance.folder_rules import FolderRules
 from vfolder_backends.testing.conformance.hostile_rules import HostileRules
 from vfolder_backends.testing.conformance.identity_rules import IdentityRules
+from vfolder_backends.testing.conformance.leader_rules import LeaderRules
 from vfolder_backends.testing.conformance.root_rules import RootRules
 from vfolder_backends.testing.conformance.scope_rules import ScopeRules
 
@@ -25,5 +26,5 @@ class BackendConformance(RootRules, ScopeRules, FolderRules, IdentityRules, Acto
     """All rules of the port."""
 
 
-class TreeConformance(BackendConformance, DiskRules, HostileRules, CrashRules):
+class TreeConformance(BackendConformance, DiskRules, HostileRules, CrashRules, LeaderRules):
     """The rules of the port, and those of a tree; `storage` is a `TreeUnderTest`."""

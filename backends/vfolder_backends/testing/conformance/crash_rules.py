@@ -7,136 +7,45 @@ same call again, or the deletion of what is half there.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
-from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.port import (
     Capabilities,
     FolderPhase,
-    FolderRequest,
     Limits,
-    Owner,
-    ScopeRequest,
     StorageBackend,
 )
 from vfolder_backends.testing.conformance.base import (
-    ATTRIBUTES,
-    DATASETS,
     LIMITS,
     MIB,
-    TEAM,
-    Rules,
-    purge_all,
+)
+from vfolder_backends.testing.conformance.operations import (
+    MAX_STEPS,
+    Prepare,
+    StepRules,
+    Things,
+    attach,
+    clean,
+    delete_scope,
+    ensure_folder,
+    ensure_scope,
+    nothing,
+    purge,
+    restore,
+    set_limits,
+    trash,
+    with_folder,
+    with_scope,
+    with_trash,
 )
 from vfolder_backends.testing.crash import run_and_kill
 from vfolder_backends.testing.storages import TreeUnderTest
 
-_MAX_STEPS = 200
 
-
-@dataclass(frozen=True)
-class Things:
-    """The scope and folder of one attempt, in a tree where each attempt has its own."""
-
-    root_id: str | None
-    step: int
-
-    @property
-    def scope(self) -> ScopeRequest:
-        """The request for the scope."""
-        scope = ScopeHex(f"{self.step:032x}")
-        return ScopeRequest(scope, replace(TEAM, name=f"q{self.step}"), LIMITS)
-
-    @property
-    def folder(self) -> FolderRequest:
-        """The request for the folder."""
-        owner: Owner = replace(DATASETS, name=f"f{self.step}")
-        folder = FolderHex(f"{self.step:02x}{1:030x}")
-        return FolderRequest(self.scope.scope, folder, owner, ATTRIBUTES)
-
-
-async def attach(backend: StorageBackend, things: Things) -> None:
-    """The operation that every other one begins with."""
-    await backend.attach(things.root_id)
-
-
-async def ensure_scope(backend: StorageBackend, things: Things, recreate: bool = False) -> None:
-    """Make the scope."""
-    await attach(backend, things)
-    await backend.ensure_scope(replace(things.scope, recreate=recreate))
-
-
-async def set_limits(backend: StorageBackend, things: Things) -> None:
-    """Change both limits."""
-    await attach(backend, things)
-    await backend.set_limits(things.scope.scope, things.scope.owner, Limits(bytes=2 * MIB))
-
-
-async def delete_scope(backend: StorageBackend, things: Things) -> None:
-    """Delete the scope."""
-    await attach(backend, things)
-    await backend.delete_scope(things.scope.scope, things.scope.owner)
-
-
-async def ensure_folder(backend: StorageBackend, things: Things, recreate: bool = False) -> None:
-    """Make the folder."""
-    await attach(backend, things)
-    await backend.ensure_folder(replace(things.folder, recreate=recreate))
-
-
-async def trash(backend: StorageBackend, things: Things) -> None:
-    """Trash the folder."""
-    await attach(backend, things)
-    await backend.trash_folder(things.folder.scope, things.folder.folder, things.folder.owner)
-
-
-async def restore(backend: StorageBackend, things: Things) -> None:
-    """Bring the folder back."""
-    await attach(backend, things)
-    await backend.restore_folder(things.folder.scope, things.folder.folder, things.folder.owner)
-
-
-async def purge(backend: StorageBackend, things: Things) -> None:
-    """Empty the trash."""
-    await attach(backend, things)
-    await purge_all(backend, things.scope.scope)
-
-
-Prepare = Callable[[StorageBackend, Things], Awaitable[object]]
-
-
-async def nothing(backend: StorageBackend, things: Things) -> None:
-    """No preparation."""
-
-
-async def with_scope(backend: StorageBackend, things: Things) -> None:
-    """A scope is there before."""
-    await backend.ensure_scope(things.scope)
-
-
-async def with_folder(backend: StorageBackend, things: Things) -> None:
-    """A folder is there before."""
-    await with_scope(backend, things)
-    await backend.ensure_folder(things.folder)
-
-
-async def with_trash(backend: StorageBackend, things: Things) -> None:
-    """A folder is in the trash before."""
-    await with_folder(backend, things)
-    await trash(backend, things)
-
-
-async def clean(backend: StorageBackend, things: Things) -> None:
-    """Delete folder and scope, as their objects' deletion does."""
-    await trash(backend, things)
-    await purge(backend, things)
-    await delete_scope(backend, things)
-
-
-class CrashRules(Rules):
+class CrashRules(StepRules):
     """Every change, killed at every step."""
 
     async def after_each_crash(
@@ -149,7 +58,7 @@ class CrashRules(Rules):
     ) -> AsyncIterator[Things]:
         """Yield what each kill left; ends after the step at which none came any more."""
         root_id = await backend.attach(None)
-        for step in range(1, _MAX_STEPS):
+        for step in range(1, MAX_STEPS):
             things = Things(root_id, step)
             await prepare(backend, things)
             doomed = partial(operation, things=things, **more)
@@ -157,32 +66,11 @@ class CrashRules(Rules):
             yield things
             if not killed:
                 return
-        raise AssertionError(f"more than {_MAX_STEPS} steps")
-
-    def nothing_left(self, storage: TreeUnderTest) -> None:
-        """Check that all deletions took everything with them."""
-        kept = {
-            ".vfolder",
-            ".vfolder/marks",
-            ".vfolder/names",
-            f".vfolder/names/{TEAM.cluster}",
-            ".vfolder/root",
-            ".vfolder/tmp",
-        }
-        assert set(storage.snapshot()) <= kept
-
-    async def live(self, backend: StorageBackend, things: Things) -> None:
-        """Check that there is one folder, whole and found by its name."""
-        states = [state async for state in backend.list_folders(things.folder.scope)]
-        assert [(s.folder, s.owner, s.phase, s.attributes) for s in states] == [
-            (things.folder.folder, things.folder.owner, FolderPhase.LIVE, ATTRIBUTES)
-        ]
-        found = await backend.find_folder(things.folder.owner)
-        assert found == (things.folder.scope, things.folder.folder)
+        raise AssertionError(f"more than {MAX_STEPS} steps")
 
     async def test_attach(self, storage: TreeUnderTest) -> None:
         """Each attempt on a root of its own: the next attach takes or writes one id."""
-        for step in range(1, _MAX_STEPS):
+        for step in range(1, MAX_STEPS):
             root = storage.root / f"root-{step}"
             root.mkdir()
             part = replace(storage, root=root)

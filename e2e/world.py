@@ -10,7 +10,17 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-from e2e.cluster import Ceph, Cluster, RigError, base_images, golang, images, packages, paths
+from e2e.cluster import (
+    Ceph,
+    Cluster,
+    RigError,
+    base_images,
+    commands,
+    golang,
+    images,
+    packages,
+    paths,
+)
 from e2e.cluster.progress import say
 
 Body = dict[str, Any]
@@ -20,7 +30,7 @@ SYSTEM = "vfolder-system"
 BACKEND = "scratch"
 
 
-class Testbed:
+class World:
     """A site that is there for as long as it is entered.
 
     Args:
@@ -35,7 +45,7 @@ class Testbed:
         self.images: dict[str, images.Image] = {}
         self._stack = ExitStack()
 
-    def __enter__(self) -> "Testbed":
+    def __enter__(self) -> "World":
         try:
             self.start()
         except BaseException:
@@ -79,12 +89,17 @@ class Testbed:
             },
             "backends": {
                 BACKEND: {
+                    # The directory above the mount: a FUSE mount that comes back is then seen.
                     "operatorVolume": {
-                        "hostPath": {"path": str(self.ceph.operator_mount), "type": "Directory"}
+                        "hostPath": {
+                            "path": str(self.ceph.operator_mount.parent),
+                            "type": "Directory",
+                        }
                     },
                     "spec": {
                         "type": "cephfs",
                         "hostPath": str(self.ceph.node_mount),
+                        "operatorPath": f"/backends/{BACKEND}/{self.ceph.operator_mount.name}",
                         "allowedNamespaces": {"matchLabels": {"storage": BACKEND}},
                     },
                 }
@@ -197,6 +212,11 @@ class Testbed:
     def exec(self, namespace: str, name: str, script: str) -> str:
         """Run a shell script in a running pod."""
         return self.cluster.kubectl("exec", "-n", namespace, name, "--", "sh", "-c", script)
+
+    def mounts_of(self, node: str) -> list[str]:
+        """The mount table that a node's kubelet sees."""
+        namespaces = self.cluster.node(node).namespaces
+        return commands.run("cat", "/proc/self/mountinfo", namespaces=namespaces).splitlines()
 
     def _let_pods_go(self) -> None:
         """End pods before nodes: what holds a mount would outlive them."""

@@ -1,0 +1,103 @@
+"""`make test`: all tiers one after another, a line for each, and the sum at the end."""
+
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.cluster import golang, images, packages
+from e2e.cluster.paths import REPOSITORY
+from e2e.cluster.progress import say
+
+RESULTS = REPOSITORY / "results"
+BIN = Path(sys.executable).parent
+
+CHECKS = (
+    ("format", "ruff", "format", "--check", "."),
+    ("lint", "ruff", "check", "."),
+    ("types", "mypy"),
+    ("rings", "lint-imports"),
+)
+
+TIERS = {
+    "unit": ("tests/unit", "tests/repo"),
+    "component": ("tests/component",),
+    "conformance": ("tests/conformance",),
+    "e2e": ("e2e/tests",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a tier went."""
+
+    name: str
+    counts: Counter[str]
+    seconds: float
+
+
+def check(name: str, program: str, *words: str) -> Outcome:
+    """Run one static check; it counts as one test."""
+    started = time.monotonic()
+    done = subprocess.run([BIN / program, *words], cwd=REPOSITORY, check=False)
+    key = "failed" if done.returncode else "passed"
+    return Outcome(name, Counter({key: 1}), time.monotonic() - started)
+
+
+def tier(name: str, folders: tuple[str, ...]) -> Outcome:
+    """Run one tier of tests."""
+    started = time.monotonic()
+    report = RESULTS / f"{name}.xml"
+    report.unlink(missing_ok=True)
+    words = [str(BIN / "pytest"), "-q", "--durations=5", f"--junitxml={report}", *folders]
+    done = subprocess.run(words, cwd=REPOSITORY, check=False)
+    counts = _count(report)
+    if done.returncode and not counts["failed"]:
+        counts["failed"] += 1  # it did not even begin
+    return Outcome(name, counts, time.monotonic() - started)
+
+
+def _count(report: Path) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    if not report.exists():
+        return counts
+    for suite in ET.parse(report).getroot().iter("testsuite"):
+        total, skipped = int(suite.get("tests", "0")), int(suite.get("skipped", "0"))
+        failed = int(suite.get("failures", "0")) + int(suite.get("errors", "0"))
+        counts.update(passed=total - failed - skipped, failed=failed, skipped=skipped)
+    return counts
+
+
+def main() -> None:
+    """Run all tiers, or those that are named; the exit status says whether all passed."""
+    chosen = sys.argv[1:] or ["check", *TIERS]
+    if unknown := set(chosen) - {"check", *TIERS}:
+        sys.exit(f"no such tier: {', '.join(sorted(unknown))}; there are check, {', '.join(TIERS)}")
+    RESULTS.mkdir(exist_ok=True)
+    outcomes: list[Outcome] = []
+    if "check" in chosen:
+        outcomes += [check(*words) for words in CHECKS]
+    if {"component", "conformance", "e2e"} & set(chosen):
+        packages.install(packages.EVERYTHING)
+        golang.build()
+    if "e2e" in chosen:
+        images.build()
+    for name, folders in TIERS.items():
+        if name in chosen:
+            say(f"tier {name}")
+            outcomes.append(tier(name, folders))
+    total: Counter[str] = Counter()
+    print("\ntier         passed  failed  skipped  seconds")
+    for one in outcomes:
+        total.update(one.counts)
+        numbers = (one.counts[key] for key in ("passed", "failed", "skipped"))
+        print(f"{one.name:<12} {'  '.join(f'{n:6}' for n in numbers)}   {one.seconds:7.1f}")
+    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+    sys.exit(1 if total["failed"] or not total["passed"] else 0)
+
+
+if __name__ == "__main__":
+    main()
