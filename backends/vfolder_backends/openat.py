@@ -17,10 +17,13 @@ from contextlib import contextmanager
 from typing import Final
 
 _SYS_OPENAT2: Final = 437  # the same number on every architecture that Python and we run on
-_NO_XDEV: Final = 0x01
-_NO_MAGICLINKS: Final = 0x02
-_NO_SYMLINKS: Final = 0x04
-_BENEATH: Final = 0x08
+RESOLVE_NO_XDEV: Final = 0x01
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
+RESOLVE_BENEATH: Final = 0x08
+BENEATH: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+"""Below the descriptor, and through no link of any kind."""
+
 _RENAME_NOREPLACE: Final = 1
 _AGAIN: Final = 32  # openat2 says EAGAIN when a rename elsewhere disturbed its walk
 
@@ -35,7 +38,12 @@ class _OpenHow(ctypes.Structure):
     )
 
 
-def _openat2(parent: int, path: str, flags: int, resolve: int) -> int:
+def openat2(parent: int, path: str, flags: int, resolve: int) -> int:
+    """Open `path` relative to a directory descriptor under the rules of `resolve`.
+
+    Raises:
+        OSError: ENOSYS where the kernel lacks the call, else what openat2(2) gives.
+    """
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     for _ in range(_AGAIN):
         fd: int = _libc.syscall(
@@ -58,7 +66,7 @@ def has_openat2() -> bool:
     """Whether this kernel, seen through our seccomp profile, has `openat2`."""
     here = os.open("/", os.O_PATH | os.O_DIRECTORY)
     try:
-        os.close(_openat2(here, ".", os.O_PATH, _BENEATH))
+        os.close(openat2(here, ".", os.O_PATH, BENEATH))
     except OSError as error:
         if error.errno in (errno.ENOSYS, errno.EPERM):
             return False
@@ -111,8 +119,8 @@ def open_beneath(parent: int, path: str, flags: int, *, same_mount: bool = False
             os.close(fd)
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
         return fd
-    resolve = _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS | (_NO_XDEV if same_mount else 0)
-    return _openat2(parent, path, flags, resolve)
+    resolve = BENEATH | (RESOLVE_NO_XDEV if same_mount else 0)
+    return openat2(parent, path, flags, resolve)
 
 
 @contextmanager

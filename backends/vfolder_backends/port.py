@@ -156,11 +156,15 @@ class Owner:
 class Adoption:
     """Leave to take over what is not marked as ours.
 
-    Without it only what this system made for the same owner is touched. `previous` narrows it to
-    data marked for that owner; None also takes unmarked data.
+    Without it only what this system made for the same owner is touched.
+
+    Attributes:
+        previous: narrows the leave to data marked for that owner; None also takes unmarked data.
+        marked: whether data marked for somebody else may be taken at all.
     """
 
     previous: Owner | None = None
+    marked: bool = True
 
 
 BackendRef = Mapping[str, str | int]

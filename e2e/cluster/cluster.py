@@ -35,19 +35,23 @@ class Cluster:
     Clients reach the API only from inside its network: through `kubectl`, `run` or `command`.
     """
 
-    def __init__(self, name: str | None = None, *, nodes: int = 2, keep: bool = False) -> None:
+    def __init__(
+        self, name: str | None = None, *, nodes: int = 2, keep: bool = False, audit: bool = False
+    ) -> None:
         """Choose what to start.
 
         Args:
             name: random by default.
             nodes: at least one; without nodes `ControlPlane` is simpler.
             keep: let it outlive this process.
+            audit: have all writes to the API noted in `audit_log`.
         """
         if not 1 <= nodes <= _MAX_NODES:
             raise RigError(f"nodes: {nodes} is not between 1 and {_MAX_NODES}")
         owner = None if keep else state.myself()
         self.state = State(Kind.CLUSTER, name or state.random_name(), nodes, owner)
         self.supervisor = Supervisor(self.state.folder)
+        self._audit = audit
 
     @classmethod
     def attach(cls, name: str) -> "Cluster":
@@ -65,6 +69,11 @@ class Cluster:
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig; its address is that inside the cluster's network."""
         return control_plane.admin_kubeconfig(self.state)
+
+    @property
+    def audit_log(self) -> Path:
+        """The API server's audit log: one JSON line per write."""
+        return control_plane.audit_log(self.state)
 
     @property
     def namespaces(self) -> list[str]:
@@ -101,7 +110,9 @@ class Cluster:
         self.state.create()
         with self.state.locked(), cleanup.on_failure(self.state):
             network.create_control(self.state.tag)
-            control_plane.start_servers(self.state, control_plane.PRIVATE, self.namespaces)
+            control_plane.start_servers(
+                self.state, control_plane.PRIVATE, self.namespaces, audit=self._audit
+            )
             say("the API is ready")
             for node in self.nodes:
                 node.start()

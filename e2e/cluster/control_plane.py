@@ -4,6 +4,7 @@ With no nodes it listens on loopback in the caller's own network, on free ports,
 talk to it from its own process; with nodes it lives in the cluster's private network.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,19 @@ _NODELESS_CONTROLLERS = (
     "root-ca-certificate-publisher-controller",
     "serviceaccount-controller",
 )
+#: One line per write, when it is done: who wrote to what. Contents are left out.
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {
+            "level": "Metadata",
+            "verbs": ["create", "update", "patch", "delete", "deletecollection"],
+        },
+        {"level": "None"},
+    ],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +71,12 @@ def on_loopback() -> Endpoint:
     return Endpoint("127.0.0.1", *network.free_ports(3))
 
 
-def start_servers(target: State, endpoint: Endpoint, namespaces: Sequence[str]) -> None:
+def start_servers(
+    target: State, endpoint: Endpoint, namespaces: Sequence[str], *, audit: bool = False
+) -> None:
     """Make certificates, start everything and wait until the API answers.
+
+    With `audit` the API server writes an `audit_log`.
 
     Raises:
         RigError: something is missing, died or is not ready in time.
@@ -68,7 +86,10 @@ def start_servers(target: State, endpoint: Endpoint, namespaces: Sequence[str]) 
     supervisor = Supervisor(folder)
     private = endpoint is PRIVATE
     supervisor.spawn("etcd", _etcd(folder, endpoint), namespaces)
-    supervisor.spawn("apiserver", _apiserver(authority, endpoint, private), namespaces)
+    apiserver = _apiserver(authority, endpoint, private)
+    if audit:
+        apiserver += _audit(target)
+    supervisor.spawn("apiserver", apiserver, namespaces)
     _wait(target, namespaces, "apiserver", "get", "--raw", "/readyz")
     supervisor.spawn(
         "controller-manager", _controller_manager(folder, authority, private), namespaces
@@ -89,6 +110,11 @@ def wait_for_controllers(target: State, namespaces: Sequence[str]) -> None:
 def admin_kubeconfig(target: State) -> Path:
     """The cluster administrator's kubeconfig."""
     return target.folder / "admin.kubeconfig"
+
+
+def audit_log(target: State) -> Path:
+    """Where the API server notes all writes, as JSON lines, if it was started so."""
+    return target.folder / "audit.log"
 
 
 def _wait(target: State, namespaces: Sequence[str], server: str, *query: str) -> None:
@@ -169,6 +195,18 @@ def _apiserver(authority: Authority, endpoint: Endpoint, private: bool) -> list[
         # A loopback address may not stand in the endpoints of the service `kubernetes`.
         words.append("--endpoint-reconciler-type=none")
     return words
+
+
+def _audit(target: State) -> list[str]:
+    policy = target.folder / "audit-policy.json"
+    policy.write_text(json.dumps(_AUDIT_POLICY))
+    # A line is in the file before the writer has its answer, and the file is never cut.
+    return [
+        f"--audit-policy-file={policy}",
+        f"--audit-log-path={audit_log(target)}",
+        "--audit-log-mode=blocking",
+        "--audit-log-maxsize=1024",
+    ]
 
 
 def _controller_manager(folder: Path, authority: Authority, private: bool) -> list[str]:

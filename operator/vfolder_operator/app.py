@@ -98,11 +98,12 @@ class Operator:
             store=self._store,
             fleet=self._fleet,
             recorder=self._recorder,
+            metrics=self._metrics,
             cluster=await self._cluster(),
             enqueue=self._queue.add,
         )
         scopes, folders = ScopeReconciler(context), FolderReconciler(context)
-        sweep = Sweep(context, scopes, folders, self._metrics)
+        sweep = Sweep(context, scopes, folders)
         self._reconcilers = {
             Kinds.BACKEND: BackendReconciler(context, sweep),
             Kinds.SCOPE: scopes,

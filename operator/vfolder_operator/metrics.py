@@ -1,5 +1,6 @@
 """Prometheus metrics of the operator, in a registry of our own."""
 
+import contextlib
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -67,6 +68,24 @@ class Metrics:
             self.observed.labels(*labels).set(state.usage.observed_at)
         if state.limits.bytes is not None:
             self.limit.labels(*labels).set(state.limits.bytes)
+
+    def scope_gone(self, backend: str, key: Key) -> None:
+        """Forget a scope whose object is gone."""
+        for gauge in (self.used, self.limit, self.observed):
+            with contextlib.suppress(KeyError):
+                gauge.remove(backend, key.namespace, key.name)
+
+    def backend(self, name: str, *, ready: bool, orphans: int | None) -> None:
+        """Take over what is known of a storage."""
+        self.backend_ready.labels(name).set(ready)
+        if orphans is not None:
+            self.orphans.labels(name).set(orphans)
+
+    def backend_gone(self, name: str) -> None:
+        """Forget a storage whose object is gone."""
+        for gauge in (self.backend_ready, self.orphans):
+            with contextlib.suppress(KeyError):
+                gauge.remove(name)
 
     def reconciled(self, kind: str, outcome: str, started: float) -> None:
         """Count one reconcile that began at `started` on the monotonic clock."""

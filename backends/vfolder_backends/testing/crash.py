@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from multiprocessing.context import ForkServerProcess
@@ -123,7 +124,8 @@ def _live_dangerously(
             return
         steps += 1
         if steps == step:
-            os.kill(os.getpid(), how)
+            # To this very thread: another one could let it run on for a moment.
+            signal.pthread_kill(threading.get_ident(), how)
 
     backend = storage.build()
     sys.addaudithook(count)

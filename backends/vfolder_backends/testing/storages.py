@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.ids import FolderHex, ScopeHex
-from vfolder_backends.layout import CONTROL_DIR, TEMP_DIR, folder_path
+from vfolder_backends.layout import CONTROL_DIR, INTENT_MARK, MARKS_DIR, TEMP_DIR, folder_path
 from vfolder_backends.port import Limits, StorageBackend
 from vfolder_backends.registry import Registry
 from vfolder_backends.testing.memory import MemoryBackend
@@ -117,6 +117,10 @@ class TreeUnderTest(StorageUnderTest):
     def path(self, scope: ScopeHex, folder: FolderHex) -> Path:
         """Where a live folder is."""
         return self.root / folder_path(scope, folder)
+
+    def intent(self, scope: ScopeHex) -> Path:
+        """Where the intent to make a scope is."""
+        return self.root / CONTROL_DIR / MARKS_DIR / scope.value / INTENT_MARK
 
     async def fill(self, scope: ScopeHex, folder: FolderHex, size: int) -> None:
         """Write a file."""

@@ -90,7 +90,7 @@ def ensure(root: int, request: FolderRequest, usage_of: UsageOf) -> FolderState:
         nonlocal made
         if made and place.owner is None and place.live:
             # A purge of what had this id before removed the mark in the moment of our rename.
-            marks.claim(root, at.scope, at.folder.value, owner)
+            places.remark(root, at.scope, at.folder, owner)
             return None
         try:
             _check(place, request, at)

@@ -124,7 +124,11 @@ def check_taking(what: str, holder: Owner | None, owner: Owner, adoption: Adopti
     """
     if holder == owner:
         return
-    if adoption is not None and adoption.previous in (None, holder):
+    if (
+        adoption is not None
+        and adoption.previous in (None, holder)
+        and (adoption.marked or holder is None)
+    ):
         return
     if holder is None:
         raise NotOurs(f"{what} lies there without an owner mark; taking it needs an adoption entry")

@@ -174,9 +174,10 @@ def retire(
 
 
 def remark(root: int, scope: ScopeHex, folder: FolderHex, owner: Owner) -> None:
-    """Write back a mark that was removed too early."""
+    """Write back mark and index entry that were removed too early."""
     with suppress(FileExistsError):
         marks.claim(root, scope, folder.value, owner)
+    names.remember(root, Kind.FOLDERS, owner, target(scope, folder))
 
 
 def asides_in(root: int, scope: ScopeHex) -> list[tuple[FolderHex, AsideName]]:

@@ -11,14 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from vfolder_backends.openat import BENEATH, RESOLVE_NO_XDEV, openat2
 from vfolder_csi.errors import FailedPrecondition, InvalidArgument, from_os_error
-from vfolder_csi.mounts import syscalls
 from vfolder_csi.settings import is_normalised
 
 DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY
-BENEATH: Final = (
-    syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
-)
 
 
 def check_beneath(root: str, path: str, field: str) -> str:
@@ -40,7 +37,7 @@ def open_beneath(directory: int, path: str, flags: int = DIRECTORY) -> int:
     Raises:
         OSError: ELOOP for a symbolic link, EXDEV for a way out, and what open(2) gives.
     """
-    return syscalls.openat2(directory, path, flags, BENEATH)
+    return openat2(directory, path, flags, BENEATH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +68,7 @@ class Spot:
         """
         flags = os.O_RDONLY | os.O_DIRECTORY
         try:
-            return syscalls.openat2(
-                self.parent, self.name, flags, BENEATH | syscalls.RESOLVE_NO_XDEV
-            )
+            return openat2(self.parent, self.name, flags, BENEATH | RESOLVE_NO_XDEV)
         except OSError as error:
             if error.errno == errno.EXDEV:
                 return None

@@ -13,16 +13,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 _OPEN_TREE: Final = 428
 _MOVE_MOUNT: Final = 429
-_OPENAT2: Final = 437
 _MOUNT_SETATTR: Final = 442
 
-AT_FDCWD: Final = -100
 AT_EMPTY_PATH: Final = 0x1000
-
-RESOLVE_NO_XDEV: Final = 0x01
-RESOLVE_NO_MAGICLINKS: Final = 0x02
-RESOLVE_NO_SYMLINKS: Final = 0x04
-RESOLVE_BENEATH: Final = 0x08
 
 OPEN_TREE_CLONE: Final = 1
 MOVE_MOUNT_F_EMPTY_PATH: Final = 0x04
@@ -33,14 +26,6 @@ MS_BIND: Final = 0x1000
 
 MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (
-        ("flags", ctypes.c_uint64),
-        ("mode", ctypes.c_uint64),
-        ("resolve", ctypes.c_uint64),
-    )
 
 
 class _MountAttr(ctypes.Structure):
@@ -61,18 +46,6 @@ def _checked(result: int) -> int:
 
 def _syscall(number: int, *arguments: object) -> int:
     return _checked(_libc.syscall(ctypes.c_long(number), *arguments))
-
-
-def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
-    """Open `path` relative to a directory descriptor under the rules of `resolve`."""
-    how = _OpenHow(flags=flags | os.O_CLOEXEC, mode=0, resolve=resolve)
-    return _syscall(
-        _OPENAT2,
-        ctypes.c_int(directory),
-        os.fsencode(path),
-        ctypes.byref(how),
-        ctypes.c_size_t(ctypes.sizeof(how)),
-    )
 
 
 def open_tree(source: int) -> int:

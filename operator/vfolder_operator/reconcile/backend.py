@@ -38,6 +38,7 @@ class BackendReconciler:
         """Look at the object once; returns when to come again."""
         body = self._ctx.store.get(key)
         if body is None:
+            self._ctx.metrics.backend_gone(key.name)
             await self._ctx.fleet.drop(key.name)
             return None
         if body["metadata"].get("deletionTimestamp"):
@@ -48,6 +49,7 @@ class BackendReconciler:
         except (BackendError, Hold) as error:
             hold = Hold.of(error) if isinstance(error, BackendError) else error
             self._mark(key, error)
+            self._ctx.metrics.backend(key.name, ready=False, orphans=None)
             if before is not None:
                 self._wake_scopes(key)
             return await self._hold(key, hold)
@@ -56,6 +58,8 @@ class BackendReconciler:
         if self._offer(key) != before:
             self._wake_scopes(key)
         await self._sweep.run(attached)
+        orphans = self._sweep.orphans.get(key.name)
+        self._ctx.metrics.backend(key.name, ready=True, orphans=orphans)
         return self._ctx.settings.refresh_seconds
 
     def _offer(self, key: Key) -> Capabilities | None:

@@ -9,6 +9,7 @@ from vfolder_operator.conditions import flips
 from vfolder_operator.crds.common import StatusModel
 from vfolder_operator.fleet import Attached, Fleet
 from vfolder_operator.kube import Body, Kinds, Kube, merge_patch
+from vfolder_operator.metrics import Metrics
 from vfolder_operator.names import FINALIZER
 from vfolder_operator.reconcile.hold import Hold
 from vfolder_operator.recorder import Recorder
@@ -30,6 +31,7 @@ class Context:
     store: Store
     fleet: Fleet
     recorder: Recorder
+    metrics: Metrics
     cluster: str
     enqueue: Callable[[Key], None]
     _untold: dict[Key, float] = field(default_factory=dict)

@@ -197,7 +197,7 @@ class FolderReconciler:
             ):
                 return Adoption()
         if spec.folder_id is not None:
-            return Adoption()
+            return Adoption(marked=False)
         return None
 
     def _report(

@@ -238,6 +238,7 @@ class ScopeReconciler:
         except Hold as hold:
             return await self._blocked(key, hold)
         await self._ctx.release(key, body)
+        self._ctx.metrics.scope_gone(body["spec"]["backend"], key)
         self._ctx.enqueue(Key(Kinds.BACKEND, "", body["spec"]["backend"]))
         return None
 

@@ -13,7 +13,6 @@ from vfolder_backends.port import FolderPhase, FolderState, PurgePolicy, ScopeSt
 from vfolder_operator.crds.common import parse_duration
 from vfolder_operator.fleet import Attached
 from vfolder_operator.kube import Kinds
-from vfolder_operator.metrics import Metrics
 from vfolder_operator.reconcile.context import Context
 from vfolder_operator.reconcile.folder import FolderReconciler
 from vfolder_operator.reconcile.scope import ScopeReconciler
@@ -30,12 +29,11 @@ class Sweep:
     """
 
     def __init__(
-        self, context: Context, scopes: ScopeReconciler, folders: FolderReconciler, metrics: Metrics
+        self, context: Context, scopes: ScopeReconciler, folders: FolderReconciler
     ) -> None:
         self._ctx = context
         self._scopes = scopes
         self._folders = folders
-        self._metrics = metrics
         self._folders_seen: dict[str, float] = {}
         self.orphans: dict[str, int] = {}
 
@@ -59,7 +57,7 @@ class Sweep:
             known = body is not None and body["spec"]["backend"] == attached.name
             orphans += not known
             if known:
-                self._metrics.scope(attached.name, key, state)
+                self._ctx.metrics.scope(attached.name, key, state)
                 await self._scopes.observe(key, state)
             if due:
                 orphans += await self._look_into(attached, state, known=known)

@@ -3,12 +3,10 @@
 import dataclasses
 import json
 import os
-import shutil
-import uuid
-from pathlib import Path
 
 import pytest
 
+from e2e.cluster import Ceph
 from vfolder_csi._proto import csi_pb2
 from vfolder_csi.directory import HostPath
 
@@ -18,17 +16,14 @@ MIB = 1 << 20
 
 @pytest.fixture
 def ceph(node):
-    """A backend in a folder of the CephFS that is mounted at $CEPHFS_MOUNT."""
-    mount = os.environ.get("CEPHFS_MOUNT")
-    if not mount:
-        pytest.skip("needs a CephFS: CEPHFS_MOUNT names its mount")
-    root = Path(mount) / f"test-{uuid.uuid4().hex}"
-    (root / ".vfolder").mkdir(parents=True)
-    (root / ".vfolder" / "root").write_text(json.dumps({"layout": 3, "rootID": ROOT_ID}))
-    node.settings = dataclasses.replace(node.settings, host_roots=(str(root.parent),))
-    node.add_backend("ceph", HostPath(str(root), ROOT_ID))
-    yield root
-    shutil.rmtree(root)
+    """A backend in a folder of a private CephFS."""
+    with Ceph(quick=True) as cluster:
+        root = cluster.operator_mount / "root"
+        (root / ".vfolder").mkdir(parents=True)
+        (root / ".vfolder" / "root").write_text(json.dumps({"layout": 3, "rootID": ROOT_ID}))
+        node.settings = dataclasses.replace(node.settings, host_roots=(str(root.parent),))
+        node.add_backend("ceph", HostPath(str(root), ROOT_ID))
+        yield root
 
 
 async def test_the_scope_is_what_is_shown(node, ceph, eventually):

@@ -116,7 +116,10 @@ class CrashRules(StepRules):
         async for things in self.after_each_crash(
             storage, backend, ensure_scope, lost, recreate=True
         ):
-            state = await backend.ensure_scope(replace(things.scope, recreate=True))
+            # Once begun it needs no second asking: the first one may be used up by then.
+            begun = storage.intent(things.scope.scope).exists()
+            again = things.scope if begun else replace(things.scope, recreate=True)
+            state = await backend.ensure_scope(again)
             assert state.limits == self.stored(LIMITS, capabilities)
             await delete_scope(backend, things)
             self.nothing_left(storage)

@@ -190,6 +190,23 @@ class DiskRules(Rules):
         assert seen() == before
         assert (path / "data").read_text() == "precious"
 
+    async def test_intent_covers_only_an_empty_container(
+        self, storage: TreeUnderTest, backend: StorageBackend, scope: ScopeHex
+    ) -> None:
+        """After a lost answer an unmarked container is ours if nothing is in it, not otherwise."""
+        mark = storage.root / MARKS / "scope"
+        mark.rename(storage.intent(scope))
+        (storage.root / scope.value / "file").write_text("somebody's")
+        with pytest.raises(NotOurs):
+            await backend.ensure_scope(scope_request())
+        with pytest.raises(NotEmpty):
+            await backend.delete_scope(scope, TEAM)
+        with pytest.raises(NotOurs):
+            await backend.ensure_scope(scope_request(STRANGER))
+        (storage.root / scope.value / "file").unlink()
+        assert (await backend.ensure_scope(scope_request())).owner == TEAM
+        assert not storage.intent(scope).exists()
+
     @pytest.mark.parametrize(
         "foreign", ["file", "zz/x", "f0/file", "f0/f0/file", "f0/f0/.trash-x", "f0/f0/x/y"]
     )

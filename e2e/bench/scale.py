@@ -1,0 +1,216 @@
+"""The operator with 5,000 VFolders: memory, processor time, and how long a restart takes.
+
+The operator's program against a real API server without nodes, with directories on a local disk as
+the storage. Binding is the controller manager's slowest part and `folders` measures it; here it
+would only cost minutes, so the controller manager runs with a high client rate.
+"""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from e2e.bench import procs
+from e2e.bench.report import Figure, Section
+from e2e.bench.watch import Watch
+from e2e.cluster import ControlPlane, RigError, commands, golang, network, packages
+from e2e.cluster.paths import REPOSITORY
+from e2e.cluster.progress import say
+from vfolder_operator.kube import Body, Kinds, Kube
+
+NAMESPACE = "bench-scale"
+SCOPES = 50
+COUNT = 500
+_BACKEND = "disk"
+_WIDTH = 32
+_DEADLINE = 600.0
+_SETTLE_SECONDS = 10.0
+_RECONCILED = re.compile(r'^vfolder_reconciles_total\{kind="VFolder",outcome="ok"\} (\S+)$', re.M)
+
+
+class Operator:
+    """One process of the operator's program."""
+
+    def __init__(self, kubeconfig: Path, log: Path) -> None:
+        self._port = network.free_ports(1)[0]
+        settings = {"KUBECONFIG": str(kubeconfig), "PORT": str(self._port), "IDENTITY": "bench"}
+        environment = {f"VFOLDER_OPERATOR_{name}": value for name, value in settings.items()}
+        self._started = time.monotonic()
+        with log.open("ab") as stream:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "vfolder_operator"],
+                env={**os.environ, **environment},
+                stderr=stream,
+            )
+
+    def usage(self) -> procs.Usage:
+        """What it has used."""
+        return procs.usage(self._process.pid)
+
+    def until_ready(self) -> float:
+        """Wait until it leads and watches; returns the seconds since its start."""
+        commands.wait_until(self._ready, "the operator is ready", _DEADLINE, every=0.05)
+        return time.monotonic() - self._started
+
+    def until_reconciled(self, count: int) -> float:
+        """Wait until that many VFolders were looked at; returns the seconds since its start."""
+        commands.wait_until(
+            lambda: self._reconciled() >= count, f"{count} reconciled", _DEADLINE, every=0.5
+        )
+        return time.monotonic() - self._started
+
+    def stop(self) -> None:
+        """End it in good order."""
+        self._process.terminate()
+        self._process.wait(60)
+
+    def _ready(self) -> bool:
+        if self._process.poll() is not None:
+            raise RigError(f"the operator ended with status {self._process.returncode}")
+        try:
+            self._get("/readyz")
+        except OSError:
+            return False
+        return True
+
+    def _reconciled(self) -> float:
+        found = _RECONCILED.search(self._get("/metrics"))
+        return float(found[1]) if found else 0.0
+
+    def _get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=20) as answer:
+            return str(answer.read().decode())
+
+
+def measure() -> Section:
+    """Make 5,000 VFolders, and start the operator again under them."""
+    packages.install(packages.NODES)
+    golang.build()
+    with (
+        tempfile.TemporaryDirectory(prefix="vfolder-bench-") as folder,
+        ControlPlane() as control_plane,
+    ):
+        _prepare(control_plane)
+        log = Path(folder, "operator.log")
+        with _running(control_plane, log) as operator:
+            first = operator.until_ready()
+            _make_scopes(control_plane, Path(folder, "storage"))
+            empty = operator.usage()
+            making = _make_folders(control_plane)
+            time.sleep(_SETTLE_SECONDS)
+            full = operator.usage()
+        with _running(control_plane, log) as operator:
+            again = operator.until_ready()
+            looked = operator.until_reconciled(COUNT)
+            time.sleep(_SETTLE_SECONDS)
+            rested = operator.usage()
+        say(f"{COUNT} VFolders: {full.resident:.0f} MiB, after a restart {rested.resident:.0f} MiB")
+    return Section(
+        "scale",
+        f"the operator with {COUNT:,} VFolders in {SCOPES} scopes",
+        "One process of the operator on a control plane without nodes; type vfs on a local disk; "
+        "each VFolder with its claim and volume. The controller manager runs with "
+        "--kube-api-qps=1000 here, or its default rate alone would take over four minutes. Memory "
+        "is resident memory; the budget is 256 MiB.",
+        [
+            Figure("start to ready, no VFolder", first, "s"),
+            Figure("memory, no VFolder", empty.resident, "MiB"),
+            Figure("made and bound", COUNT / making, "1/s"),
+            Figure("processor time per folder", 1000 * (full.cpu - empty.cpu) / COUNT, "ms"),
+            Figure("memory after making them", full.resident, "MiB"),
+            Figure("memory at most, making them", full.peak, "MiB"),
+            Figure("restart to ready", again, "s"),
+            Figure("restart until each was looked at", looked, "s"),
+            Figure("memory after a restart", rested.resident, "MiB"),
+            Figure("memory at most, restarting", rested.peak, "MiB"),
+        ],
+    )
+
+
+def _prepare(control_plane: ControlPlane) -> None:
+    control_plane.kubectl("apply", "-f", str(REPOSITORY / "crds"))
+    for plural in ("storagebackends", "quotascopes", "vfolders"):
+        name = f"crd/{plural}.vfolder.dev"
+        control_plane.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+    for namespace in ("vfolder-system", NAMESPACE):
+        control_plane.kubectl("create", "namespace", namespace)
+    supervisor, name = control_plane.supervisor, "controller-manager"
+    supervisor.stop(name)
+    rates = ("--kube-api-qps=1000", "--kube-api-burst=1000")
+    argv = supervisor.record(name).argv
+    supervisor.forget(name)
+    supervisor.spawn(name, [*argv, *rates])
+
+
+@contextmanager
+def _running(control_plane: ControlPlane, log: Path) -> Iterator[Operator]:
+    operator = Operator(control_plane.kubeconfig, log)
+    try:
+        yield operator
+    finally:
+        operator.stop()
+
+
+def _make_scopes(control_plane: ControlPlane, root: Path) -> None:
+    """Make a storage with all scopes; returns when they are Ready."""
+    root.mkdir()
+    with _watch(control_plane, "quotascopes") as watch:
+        asyncio.run(_create_scopes(control_plane.kubeconfig, root))
+        watch.until_reached(SCOPES, _DEADLINE)
+
+
+async def _create_scopes(kubeconfig: Path, root: Path) -> None:
+    backend: Body = {
+        "type": "vfs",
+        "hostPath": "/mnt/bench",
+        "operatorPath": str(root),
+        "allowedNamespaces": {},
+    }
+    scope: Body = {"backend": _BACKEND, "minEnforcement": "None", "limits": {"bytes": "1Gi"}}
+    kube = await Kube.connect(str(kubeconfig))
+    try:
+        await kube.create(Kinds.BACKEND, {"metadata": {"name": _BACKEND}, "spec": backend})
+        for number in range(SCOPES):
+            body = {"metadata": {"name": f"s{number}"}, "spec": scope}
+            await kube.create(Kinds.SCOPE, body, NAMESPACE)
+    finally:
+        await kube.close()
+
+
+def _make_folders(control_plane: ControlPlane) -> float:
+    """Make all VFolders; returns the seconds until the last one is Ready."""
+    with _watch(control_plane, "vfolders") as watch:
+        started = time.monotonic()
+        asyncio.run(_create_folders(control_plane.kubeconfig))
+        say(f"{COUNT} VFolders written after {time.monotonic() - started:.0f} s")
+        return watch.until_reached(COUNT, _DEADLINE) - started
+
+
+def _watch(control_plane: ControlPlane, plural: str) -> Watch:
+    where = (plural, "-n", NAMESPACE)
+    return Watch(["kubectl"], control_plane.environment(), where, "Ready")
+
+
+async def _create_folders(kubeconfig: Path) -> None:
+    kube = await Kube.connect(str(kubeconfig), timeout=60)
+    numbers = iter(range(COUNT))
+
+    async def write() -> None:
+        for number in numbers:
+            spec = {"quotaScope": f"s{number % SCOPES}"}
+            body = {"metadata": {"name": f"f{number}"}, "spec": spec}
+            await kube.create(Kinds.FOLDER, body, NAMESPACE)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_WIDTH):
+                group.create_task(write())
+    finally:
+        await kube.close()
