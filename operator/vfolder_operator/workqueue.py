@@ -21,7 +21,8 @@ K = TypeVar("K", bound=Hashable)
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF = 0.5
-LAST_BACKOFF = 300.0
+LAST_BACKOFF = 60.0
+"""Seconds; also how long something that is mended without an event may go unnoticed."""
 
 
 def backoff(attempt: int) -> float:
