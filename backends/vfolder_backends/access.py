@@ -28,23 +28,30 @@ class RootAccess:
         self._pool = BoundedPool(name, size, timeout)
         self._root_id: str | None = None
 
-    async def attach(self, root_id: str | None, check: Callable[[int], None]) -> str:
+    async def attach(
+        self, root_id: str | None, check: Callable[[int], None], initialise: bool = True
+    ) -> str:
         """Learn which root this is; see `port.StorageBackend.attach`.
 
         Args:
             root_id: the id it must have, None to take or write one.
             check: raises when the open root is not of the right kind; runs before anything is
                 written.
+            initialise: whether a root without a mark may get one.
         """
-        self._root_id = await self._pool.run(self._attach, root_id, check)
+        self._root_id = await self._pool.run(self._attach, root_id, check, initialise)
         return self._root_id
 
-    def _attach(self, root_id: str | None, check: Callable[[int], None]) -> str:
+    def _attach(self, root_id: str | None, check: Callable[[int], None], initialise: bool) -> str:
         with translated(self.path), roots.opened_root(self.path) as root:
             # An unmounted path fails both; that it is unmounted explains more than its kind.
             if root_id is not None:
                 roots.compare(root, self.path, root_id)
             check(root)
+            if root_id is None and not initialise:
+                root_id = roots.read_root_id(root)
+                if root_id is None:
+                    raise RootLost(f"{self.path} has no root mark, and may not be given one")
             return root_id or roots.initialise(root)
 
     async def run(

@@ -56,9 +56,9 @@ class TreeBackend:
         )
         self._driver = make_driver(self._access)
 
-    async def attach(self, root_id: str | None) -> str:
-        """Open the root and return its id, written now if there is none and none is expected."""
-        return await self._access.attach(root_id, self._driver.check_root)
+    async def attach(self, root_id: str | None, *, initialise: bool = True) -> str:
+        """Open the root and return its id, written now if there is none and it may be."""
+        return await self._access.attach(root_id, self._driver.check_root, initialise)
 
     async def close(self) -> None:
         """Let go of threads and connections; never blocks on a dead storage."""

@@ -179,6 +179,7 @@ class ScopeRequest:
         ref: what `prepare_scope` gave, as recorded in the object's status.
         adoption: leave to take over existing data that is not marked for `owner`.
         recreate: the owner asked for an empty one in place of what is missing.
+        must_exist: it was made once: a missing one is not made again, its mark gone or not.
     """
 
     scope: ScopeHex
@@ -187,6 +188,7 @@ class ScopeRequest:
     ref: BackendRef = field(default_factory=dict)
     adoption: Adoption | None = None
     recreate: bool = False
+    must_exist: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,11 +269,12 @@ class PurgeResult:
 class StorageBackend(Protocol):
     """One storage, as the operator works with it. See the module's rules."""
 
-    async def attach(self, root_id: str | None) -> str:
+    async def attach(self, root_id: str | None, *, initialise: bool = True) -> str:
         """Open the root and return its id.
 
-        With None, an existing root mark is taken and a missing one is written, once. With an id,
-        the mark must be that one (`RootLost`); nothing is written then.
+        With None, an existing root mark is taken; a missing one is written, once, or is `RootLost`
+        where it may not be initialised. With an id, the mark must be that one (`RootLost`); nothing
+        is written then.
         """
         ...
 

@@ -88,8 +88,8 @@ def measure(site: Site) -> Section:
 def _vfolders(site: Site) -> Round:
     bodies = [folder(NAMESPACE, f"f{number:03}", SCOPE) for number in range(COUNT)]
     with (
-        site.watch("vfolders", "-n", NAMESPACE, phase="Ready") as ready,
-        site.watch("pvc", "-n", NAMESPACE, phase="Bound") as bound,
+        site.watch(NAMESPACE, "vfolders", "Ready") as ready,
+        site.watch(NAMESPACE, "persistentvolumeclaims", "Bound") as bound,
     ):
         return _make(site, bodies, lambda: max(_all(ready), _all(bound)))
 
@@ -97,7 +97,7 @@ def _vfolders(site: Site) -> Round:
 def _pairs(site: Site) -> Round:
     site.team(PEER_NAMESPACE)
     bodies = [body for number in range(COUNT) for body in _pair(f"bench-{number:03}")]
-    with site.watch("pvc", "-n", PEER_NAMESPACE, phase="Bound") as bound:
+    with site.watch(PEER_NAMESPACE, "persistentvolumeclaims", "Bound") as bound:
         return _make(site, bodies, lambda: _all(bound))
 
 
@@ -153,7 +153,7 @@ def _steady(site: Site) -> list[audit.Write]:
 
 def _delete(site: Site) -> float:
     """Delete everything again; returns how long the VFolders took."""
-    with site.watch("vfolders", "-n", NAMESPACE, phase="Ready") as folders:
+    with site.watch(NAMESPACE, "vfolders", "Ready") as folders:
         _all(folders)
         started = time.monotonic()
         site.cluster.kubectl("delete", "vfolders", "--all", "-n", NAMESPACE, "--wait=false")

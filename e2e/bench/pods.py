@@ -43,7 +43,7 @@ def measure(site: Site) -> Section:
 def _round(site: Site, node: str, volume: Body, count: int) -> tuple[float, float]:
     """Seconds until all run, and until all are gone."""
     bodies = [_pod(f"p{number:03}", node, volume) for number in range(count)]
-    with site.watch("pods", "-n", NAMESPACE, phase="Running") as pods:
+    with site.watch(NAMESPACE, "pods", "Running") as pods:
         started = time.monotonic()
         site.create(*bodies)
         up = pods.until_reached(count, _DEADLINE) - started

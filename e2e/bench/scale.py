@@ -27,7 +27,7 @@ from vfolder_operator.kube import Body, Kinds, Kube
 
 NAMESPACE = "bench-scale"
 SCOPES = 50
-COUNT = 500
+COUNT = 5000
 _BACKEND = "disk"
 _WIDTH = 32
 _DEADLINE = 600.0
@@ -42,6 +42,7 @@ class Operator:
         self._port = network.free_ports(1)[0]
         settings = {"KUBECONFIG": str(kubeconfig), "PORT": str(self._port), "IDENTITY": "bench"}
         environment = {f"VFOLDER_OPERATOR_{name}": value for name, value in settings.items()}
+        self._log = log
         self._started = time.monotonic()
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
@@ -73,7 +74,8 @@ class Operator:
 
     def _ready(self) -> bool:
         if self._process.poll() is not None:
-            raise RigError(f"the operator ended with status {self._process.returncode}")
+            said = commands.tail(self._log.read_text())
+            raise RigError(f"the operator ended with {self._process.returncode}:\n{said}")
         try:
             self._get("/readyz")
         except OSError:
@@ -194,8 +196,8 @@ def _make_folders(control_plane: ControlPlane) -> float:
 
 
 def _watch(control_plane: ControlPlane, plural: str) -> Watch:
-    where = (plural, "-n", NAMESPACE)
-    return Watch(["kubectl"], control_plane.environment(), where, "Ready")
+    path = f"/apis/vfolder.dev/v1alpha1/namespaces/{NAMESPACE}/{plural}"
+    return Watch(["kubectl"], control_plane.environment(), path, "Ready")
 
 
 async def _create_folders(kubeconfig: Path) -> None:

@@ -79,10 +79,15 @@ class Site(World):
         """All writes to the API."""
         return AuditLog(self.cluster.audit_log)
 
-    def watch(self, *words: str, phase: str) -> Watch:
-        """Watch objects, by the words of `kubectl get`."""
-        kubectl = self.cluster.command(["kubectl"])
-        return Watch(kubectl, self.cluster.environment(), words, phase)
+    def watch(self, namespace: str, plural: str, phase: str) -> Watch:
+        """Watch the VFolders, claims or pods of a namespace."""
+        group = "apis/vfolder.dev/v1alpha1" if plural == "vfolders" else "api/v1"
+        return Watch(
+            self.cluster.command(["kubectl"]),
+            self.cluster.environment(),
+            f"/{group}/namespaces/{namespace}/{plural}",
+            phase,
+        )
 
     def create(self, *bodies: Body, timeout: float = 120) -> None:
         """Create new objects: half the requests of `apply`."""

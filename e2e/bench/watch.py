@@ -1,56 +1,96 @@
 """When objects reach a phase, seen by one watch: polling would take the processors' time away."""
 
+import json
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import IO
 
-from e2e.cluster import RigError
+from e2e.cluster import RigError, commands
 
-_FORMAT = '{.type} {.object.metadata.name} {.object.status.phase}{"\\n"}'
+# The server tells all objects first, then that these were all, then what happens.
+_QUERY = (
+    "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+)
+_ALL_TOLD = "k8s.io/initial-events-end"
+_RESTART_SECONDS = 0.1
+
+
+class Phases:
+    """When each object first was in a phase, and when the last one went.
+
+    Args:
+        phase: the phase that is waited for.
+    """
+
+    def __init__(self, phase: str) -> None:
+        self.changed = threading.Condition()
+        self.present: dict[str, str] = {}
+        self.reached: dict[str, float] = {}
+        self.left = 0.0
+        self._phase = phase
+        self._told: set[str] | None = None
+
+    def begin(self) -> None:
+        """A watch begins, perhaps not the first one."""
+        self._told = set()
+
+    def note(self, line: str, now: float) -> None:
+        """Take one event of the watch, which is JSON, at `now` seconds."""
+        event = json.loads(line)
+        kind, meta = event["type"], event["object"].get("metadata", {})
+        with self.changed:
+            if kind in ("ADDED", "MODIFIED"):
+                self._put(meta["name"], event["object"].get("status", {}).get("phase", ""), now)
+            elif kind == "DELETED":
+                self._drop(meta["name"], now)
+            elif kind == "BOOKMARK" and _ALL_TOLD in meta.get("annotations", {}):
+                for name in self.present.keys() - (self._told or set()):
+                    self._drop(name, now)  # it went between two watches
+                self._told = None
+            self.changed.notify_all()
+
+    def _put(self, name: str, phase: str, now: float) -> None:
+        if self._told is not None:
+            self._told.add(name)
+        self.present[name] = phase
+        if phase == self._phase:
+            self.reached.setdefault(name, now)
+
+    def _drop(self, name: str, now: float) -> None:
+        if self.present.pop(name, None) is not None:
+            self.left = now
+
+    @property
+    def count(self) -> int:
+        """How many objects are in the phase now."""
+        return sum(phase == self._phase for phase in self.present.values())
 
 
 class Watch:
-    """Notes the time at which each object first is in a phase, and at which it goes.
+    """A watch that runs while it is entered; where the server ends it, it is begun again.
 
     Args:
         kubectl: the command line that stands for `kubectl`.
-        environment: of that program.
-        words: what to watch, as `kubectl get` names it.
+        environment: variables of that program, on top of ours.
+        path: the collection's path in the API.
         phase: the phase that is waited for.
     """
 
     def __init__(
-        self,
-        kubectl: Sequence[str],
-        environment: Mapping[str, str],
-        words: Sequence[str],
-        phase: str,
+        self, kubectl: Sequence[str], environment: Mapping[str, str], path: str, phase: str
     ) -> None:
-        listing = (
-            "get",
-            *words,
-            "--watch",
-            "--output-watch-events",
-            f"--output=jsonpath={_FORMAT}",
-        )
-        self._argv = [*kubectl, *listing]
-        self._environment = environment
-        self._what = f"{words[0]} {phase}"
-        self._phase = phase
-        self._changed = threading.Condition()
-        self._reached: dict[str, float] = {}
-        self._present: dict[str, str] = {}
-        self._left = 0.0
+        # What kubectl does not parse it passes on fast; the server ends watches that are slow.
+        self._argv = [*kubectl, "get", "--raw", f"{path}?{_QUERY}"]
+        self._environment = commands.environment(environment)
+        self._what = f"{path} {phase}"
+        self._phases = Phases(phase)
+        self._closing = threading.Event()
+        self._reader = threading.Thread(target=self._read)
 
     def __enter__(self) -> "Watch":
-        self._process = subprocess.Popen(
-            self._argv, env=dict(self._environment), stdout=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,))
+        self._process = self._start()
         self._reader.start()
         return self
 
@@ -60,27 +100,26 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.terminate()
-        self._process.wait()
-        self._reader.join()
+        self._closing.set()
+        while self._reader.is_alive():
+            self._process.terminate()
+            self._reader.join(_RESTART_SECONDS)
 
-    def _read(self, lines: IO[str]) -> None:
-        with lines:
-            for line in lines:
-                self.note(line, time.monotonic())
+    def _start(self) -> subprocess.Popen[str]:
+        self._phases.begin()
+        return subprocess.Popen(
+            self._argv, env=self._environment, stdout=subprocess.PIPE, text=True
+        )
 
-    def note(self, line: str, now: float) -> None:
-        """Take one line of the watch."""
-        event, name, phase = line.rstrip("\n").split(" ")
-        with self._changed:
-            if event == "DELETED":
-                self._present.pop(name, None)
-                self._left = now
-            else:
-                self._present[name] = phase
-                if phase == self._phase:
-                    self._reached.setdefault(name, now)
-            self._changed.notify_all()
+    def _read(self) -> None:
+        while True:
+            with self._process as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    self._phases.note(line, time.monotonic())
+            if self._closing.wait(_RESTART_SECONDS):
+                return
+            self._process = self._start()
 
     def until_reached(self, count: int, seconds: float) -> float:
         """Wait until `count` objects are in the phase at once; returns when the last one came.
@@ -88,13 +127,11 @@ class Watch:
         Raises:
             RigError: not within `seconds`.
         """
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._in_phase() >= count, seconds):
-                raise RigError(f"{self._what}: {self._in_phase()} of {count} within {seconds:g} s")
-            return sorted(self._reached.values())[count - 1]
-
-    def _in_phase(self) -> int:
-        return sum(phase == self._phase for phase in self._present.values())
+        phases = self._phases
+        with phases.changed:
+            if not phases.changed.wait_for(lambda: phases.count >= count, seconds):
+                raise RigError(f"{self._what}: {phases.count} of {count} within {seconds:g} s")
+            return sorted(phases.reached.values())[count - 1]
 
     def until_gone(self, seconds: float) -> float:
         """Wait until there is no object left; returns when the last one went.
@@ -102,7 +139,8 @@ class Watch:
         Raises:
             RigError: not within `seconds`.
         """
-        with self._changed:
-            if not self._changed.wait_for(lambda: not self._present, seconds):
-                raise RigError(f"{self._what}: {len(self._present)} left after {seconds:g} s")
-            return self._left
+        phases = self._phases
+        with phases.changed:
+            if not phases.changed.wait_for(lambda: not phases.present, seconds):
+                raise RigError(f"{self._what}: {len(phases.present)} left after {seconds:g} s")
+            return phases.left

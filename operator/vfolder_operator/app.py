@@ -109,28 +109,27 @@ class Operator:
             Kinds.SCOPE: scopes,
             Kinds.FOLDER: folders,
         }
-        lease = asyncio.create_task(self._hold_lease())
-        await apply_declared(self._kube, self._settings.backends_dir)
-        await self._resync()
-        watch = asyncio.create_task(self._watch())
-        helpers = [
-            asyncio.create_task(self._recorder.run()),
-            asyncio.create_task(self._resync_forever()),
-        ]
-        work = asyncio.create_task(self._queue.run())
+        tasks = {asyncio.create_task(self._hold_lease())}
+        stop = asyncio.create_task(self._stop.wait())
         try:
-            stop = asyncio.create_task(self._stop.wait())
-            done, _ = await asyncio.wait(
-                {lease, watch, work, stop, *helpers}, return_when=asyncio.FIRST_COMPLETED
+            await apply_declared(self._kube, self._settings.backends_dir)
+            await self._resync()
+            parts = (
+                self._watch(),
+                self._recorder.run(),
+                self._resync_forever(),
+                self._queue.run(),
             )
+            tasks |= {asyncio.create_task(part) for part in parts}
+            done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stop}:
                 task.result()  # raises what ended it
         finally:
             log.info("stopping")
             await self._queue.drain(DRAIN_SECONDS)
-            for task in (work, *helpers, watch, lease):
+            for task in (stop, *tasks):
                 task.cancel()
-            await asyncio.wait({work, *helpers, watch, lease}, timeout=DRAIN_SECONDS)
+            await asyncio.wait({stop, *tasks}, timeout=DRAIN_SECONDS)
 
     async def _hold_lease(self) -> None:
         await self._lease.hold()
@@ -185,8 +184,6 @@ class Operator:
         """Make the store equal to the API server, and look at everything that differs."""
         for kind in WATCHED:
             selector = f"{LABEL_MANAGED}=true" if kind in (Kinds.CLAIM, Kinds.VOLUME) else ""
-            if kind is Kinds.BACKEND:
-                selector = self._settings.backend_selector
             found = set()
             async for item in self._kube.list(kind, labels=selector):
                 found.add(key_of(kind, item))

@@ -11,7 +11,7 @@ import pathlib
 import aiofiles
 import aiofiles.os
 
-from vfolder_operator.kube import Kinds, Kube, Refused
+from vfolder_operator.kube import Kinds, Kube, KubeError
 
 log = logging.getLogger(__name__)
 
@@ -33,5 +33,7 @@ async def apply_declared(kube: Kube, directory: str) -> None:
         }
         try:
             await kube.apply(Kinds.BACKEND, body)
-        except Refused as error:
+        except KubeError as error:
+            if not error.status:
+                raise  # no answer is no refusal
             log.error("declared backend refused", extra={"file": name, "error": error.message})

@@ -24,7 +24,8 @@ def configure(settings: kopf.OperatorSettings) -> kopf.OperatorSettings:
     # Handlers only fill our queue, so a worker has no reason to linger.
     settings.queueing.idle_timeout = 0.2
     settings.queueing.exit_timeout = 5
-    settings.process.ultimate_exiting_timeout = 20
+    # We end the process ourselves, and may be letting work finish for longer than kopf expects.
+    settings.process.ultimate_exiting_timeout = None
     # Events are posted by our own recorder.
     settings.posting.enabled = False
     # No handler of ours needs kopf's finalizer or annotations; another operator's must not be met.

@@ -105,6 +105,7 @@ class Lease:
         spec = lease["spec"]
         holder, renewed = spec.get("holderIdentity") or "", spec.get("renewTime") or ""
         if holder and holder != self._identity and not self._expired(holder, renewed, spec):
+            self._renewed_at = float("-inf")  # whatever we believed: somebody else leads
             return False
         transitions = int(spec.get("leaseTransitions") or 0)
         acquired = spec.get("acquireTime") if holder == self._identity else None

@@ -53,8 +53,6 @@ class Recorder:
         key = (meta.get("uid", ""), reason, message)
         if now - self._posted.get(key, -SILENCE) < SILENCE:
             return
-        self._posted = {k: t for k, t in self._posted.items() if now - t < SILENCE}
-        self._posted[key] = now
         # Events about cluster-scoped objects belong into the default namespace.
         namespace = meta.get("namespace") or "default"
         event: Body = {
@@ -82,3 +80,6 @@ class Recorder:
             self._queue.put_nowait(event)
         except asyncio.QueueFull:
             log.warning("event dropped", extra={"reason_": reason, "note": message})
+            return
+        self._posted = {k: t for k, t in self._posted.items() if now - t < SILENCE}
+        self._posted[key] = now

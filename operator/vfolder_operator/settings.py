@@ -29,9 +29,6 @@ class Settings(BaseModel):
     workers: int = Field(default=64, ge=1, le=1000)
     """Objects that are reconciled at one time."""
 
-    backend_selector: str = ""
-    """Label selector of the StorageBackends this operator serves; empty serves all."""
-
     backends_dir: str = ""
     """Directory with the declared storages: `<name>.json`, each a StorageBackend's spec."""
 

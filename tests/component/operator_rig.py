@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from e2e.cluster import ControlPlane, RigError
+from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.registry import Registry
 from vfolder_backends.testing.memory import MemoryFactory, MemoryStorage
 from vfolder_operator.app import Operator
@@ -142,6 +143,27 @@ def condition(body: Body, type_: str) -> Body:
         if one["type"] == type_:
             return dict(one)
     return {}
+
+
+def place(folder: Body) -> tuple[ScopeHex, FolderHex]:
+    """Where a VFolder lies on the storage."""
+    _, scope, hexes = folder["status"]["volumeHandle"].split("/")
+    return ScopeHex(scope), FolderHex(hexes)
+
+
+async def hold_claim(api: Api, name: str, claim: str) -> None:
+    """A pod that kubelet would run, bound to a node that does not exist."""
+    await api.apply(
+        Kinds.POD,
+        name,
+        {
+            "nodeName": "nowhere",
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "containers": [{"name": "c", "image": "none"}],
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}],
+        },
+    )
 
 
 async def eventually(

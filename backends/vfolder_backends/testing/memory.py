@@ -87,7 +87,7 @@ class MemoryBackend:
         if not self._storage.exists or found != wanted:
             raise RootLost(f"{self._config.root} has the root mark {found}, expected {wanted}")
 
-    async def attach(self, root_id: str | None) -> str:
+    async def attach(self, root_id: str | None, *, initialise: bool = True) -> str:
         """See `port.StorageBackend`."""
         async with self._call("attach"):
             if not self._storage.exists:
@@ -95,6 +95,8 @@ class MemoryBackend:
             if root_id is not None:
                 self._check_mark(root_id)
             elif self._storage.tree.root_id is None:
+                if not initialise:
+                    raise RootLost(f"{self._config.root} has no root mark")
                 self._storage.tree.root_id = secrets.token_hex(16)
             self._root_id = root_id = root_id or self._storage.tree.root_id
             assert root_id is not None
@@ -126,6 +128,8 @@ class MemoryBackend:
             check_owner(request.owner)
             held = self._storage.tree.scopes.get(request.scope)
             if held is None:
+                if request.must_exist and not request.recreate:
+                    raise DataMissing(f"scope {request.scope} is gone, mark and all")
                 held = Scope(request.owner, self._stored(request.limits))
                 self._storage.tree.scopes[request.scope] = held
             else:

@@ -72,6 +72,8 @@ def check(place: ScopePlace, request: ScopeRequest) -> None:
         marks.check_taking(what, holder, request.owner, request.adoption)
     elif place.present:
         marks.check_taking(what, None, request.owner, request.adoption)
+    if request.must_exist and not (place.owner or place.present or request.recreate):
+        raise DataMissing(f"scope {request.scope} is gone, mark and all")
     # An intent beside a mark tells that an empty one was asked for, and the making was cut short.
     begun = request.recreate or place.intent == request.owner
     if place.owner is not None and not place.present and not begun:

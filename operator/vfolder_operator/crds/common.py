@@ -223,3 +223,19 @@ Conditions = Annotated[
         },
     ),
 ]
+
+
+class ObjectStatus(StatusModel):
+    """What scopes and folders tell in the same way."""
+
+    phase: Annotated[
+        Literal["Pending", "Ready", "Degraded", "Deleting"] | None,
+        Field(default=None, description="One word for people; conditions are for machines."),
+    ]
+    observed_generation: Annotated[
+        int | None, Field(default=None, description="The generation that was acted upon.")
+    ]
+    path: Annotated[
+        str | None, Field(default=None, description="Its directory, below the backend's root.")
+    ]
+    conditions: Conditions

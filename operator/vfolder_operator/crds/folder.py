@@ -8,10 +8,9 @@ from pydantic.alias_generators import to_camel
 from vfolder_operator.crds.common import (
     UUID_PATTERN,
     ByteQuantity,
-    Conditions,
     Model,
     Name,
-    StatusModel,
+    ObjectStatus,
     immutable,
     rules,
 )
@@ -108,22 +107,12 @@ class VFolderSpec(Model):
     ]
 
 
-class VFolderStatus(StatusModel):
+class VFolderStatus(ObjectStatus):
     """What was observed."""
 
-    phase: Annotated[
-        Literal["Pending", "Ready", "Degraded", "Deleting"] | None,
-        Field(default=None, description="One word for people; conditions are for machines."),
-    ]
-    observed_generation: Annotated[
-        int | None, Field(default=None, description="The generation that was acted upon.")
-    ]
     folder_id: Annotated[
         str | None,
         Field(default=None, alias="folderID", description="The folder's uuid on the storage."),
-    ]
-    path: Annotated[
-        str | None, Field(default=None, description="Its directory, below the backend's root.")
     ]
     volume_handle: Annotated[
         str | None, Field(default=None, description="CSI volume handle of its volume.")
@@ -135,4 +124,3 @@ class VFolderStatus(StatusModel):
         UsageStatus | None, Field(default=None, description="Usage read from the storage.")
     ]
     used: Annotated[str | None, Field(default=None, description="Bytes used, for people.")]
-    conditions: Conditions

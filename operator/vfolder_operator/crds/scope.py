@@ -7,9 +7,9 @@ from pydantic.alias_generators import to_camel
 
 from vfolder_operator.crds.common import (
     ByteLimit,
-    Conditions,
     FileLimit,
     Model,
+    ObjectStatus,
     ScopeIDText,
     StatusModel,
     immutable,
@@ -131,22 +131,12 @@ class DisplayStatus(StatusModel):
     limit: Annotated[str, Field(description="Byte limit.")]
 
 
-class QuotaScopeStatus(StatusModel):
+class QuotaScopeStatus(ObjectStatus):
     """What was observed."""
 
-    phase: Annotated[
-        Literal["Pending", "Ready", "Degraded", "Deleting"] | None,
-        Field(default=None, description="One word for people; conditions are for machines."),
-    ]
-    observed_generation: Annotated[
-        int | None, Field(default=None, description="The generation that was acted upon.")
-    ]
     scope_id: Annotated[
         str | None,
         Field(default=None, alias="scopeID", description="The scope's id on the storage."),
-    ]
-    path: Annotated[
-        str | None, Field(default=None, description="Its directory, below the backend's root.")
     ]
     backend_ref: Annotated[
         dict[str, str] | None,
@@ -155,6 +145,10 @@ class QuotaScopeStatus(StatusModel):
     limits: Annotated[
         LimitsStatus | None, Field(default=None, description="Limits read from the storage.")
     ]
+    applied_limits: Annotated[
+        LimitsStatus | None,
+        Field(default=None, description="Limits last set by us; another one shown is drift."),
+    ]
     usage: Annotated[
         UsageStatus | None, Field(default=None, description="Usage read from the storage.")
     ]
@@ -162,7 +156,6 @@ class QuotaScopeStatus(StatusModel):
         EnforcementStatus | None, Field(default=None, description="How far the limits hold.")
     ]
     folders: Annotated[int | None, Field(default=None, description="VFolders in this scope.")]
-    conditions: Conditions
     display: Annotated[
         DisplayStatus | None, Field(default=None, description="Text for kubectl's columns.")
     ]

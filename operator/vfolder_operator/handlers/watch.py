@@ -48,6 +48,10 @@ class Feed:
                 self._enqueue(key)
                 for folder in self._store.folders_of(key):
                     self._enqueue(folder)
+            case Kinds.NAMESPACE:
+                for scope in self._store.keys(Kinds.SCOPE):
+                    if scope.namespace == key.name:
+                        self._enqueue(scope)
             case Kinds.FOLDER:
                 self._enqueue(key)
                 if self._store.get(key) is None:
@@ -69,6 +73,8 @@ def _essence(kind: Kinds, body: Body) -> tuple[Any, ...]:
         meta.get("finalizers"),
     )
     match kind:
+        case Kinds.NAMESPACE:
+            return (meta.get("uid"), meta.get("labels"))
         case Kinds.SCOPE:
             ready = [c["status"] for c in status.get("conditions", []) if c["type"] == "Ready"]
             return (*common, ready, status.get("scopeID"))
@@ -80,7 +86,14 @@ def _essence(kind: Kinds, body: Body) -> tuple[Any, ...]:
             return common
 
 
-WATCHED = (Kinds.BACKEND, Kinds.SCOPE, Kinds.FOLDER, Kinds.CLAIM, Kinds.VOLUME)
+WATCHED = (
+    Kinds.NAMESPACE,
+    Kinds.BACKEND,
+    Kinds.SCOPE,
+    Kinds.FOLDER,
+    Kinds.CLAIM,
+    Kinds.VOLUME,
+)
 
 
 def register(registry: kopf.OperatorRegistry, feed: Feed) -> None:

@@ -2,12 +2,10 @@
 
 import base64
 
-from pydantic import ValidationError
-
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.errors import BackendError, Misconfigured, RootLost, RootMissing
 from vfolder_backends.port import Capabilities, Health
-from vfolder_operator.conditions import Condition, merge, timestamp
+from vfolder_operator.conditions import Condition, timestamp
 from vfolder_operator.crds.backend import (
     BackendDisplay,
     CapabilitiesStatus,
@@ -15,13 +13,13 @@ from vfolder_operator.crds.backend import (
     StorageBackendSpec,
     StorageBackendStatus,
 )
-from vfolder_operator.crds.common import Condition as ConditionStatus
 from vfolder_operator.display import human_bytes
 from vfolder_operator.fleet import Attached
 from vfolder_operator.kube import Body, Kinds, Refused
 from vfolder_operator.names import ANNOTATION_FORGET, ANNOTATION_ROOT_ID, FINALIZER
 from vfolder_operator.reconcile.context import Context
 from vfolder_operator.reconcile.hold import Hold
+from vfolder_operator.reconcile.reconciler import conditions, parse_spec
 from vfolder_operator.reconcile.sweep import Sweep
 from vfolder_operator.store import Key
 from vfolder_operator.workqueue import Retry
@@ -41,33 +39,39 @@ class BackendReconciler:
             self._ctx.metrics.backend_gone(key.name)
             await self._ctx.fleet.drop(key.name)
             return None
+        blocked = None
         if body["metadata"].get("deletionTimestamp"):
-            return await self._delete(key, body)
+            # Those who are on it need it to go: it stays attached until they are gone.
+            blocked = await self._delete(key, body)
+            if blocked is None:
+                return None
         before = self._offer(key)
         try:
             attached = await self._attach(key, body)
         except (BackendError, Hold) as error:
-            hold = Hold.of(error) if isinstance(error, BackendError) else error
             self._mark(key, error)
             self._ctx.metrics.backend(key.name, ready=False, orphans=None)
             if before is not None:
                 self._wake_scopes(key)
-            return await self._hold(key, hold)
+            return await self._held(key, Hold.of(error), blocked)
         body = self._ctx.store.get(key) or body
-        await self._ctx.tell(key, body, self._report(key, body, attached))
+        await self._ctx.tell(key, body, self._report(key, body, attached, blocked))
         if self._offer(key) != before:
             self._wake_scopes(key)
-        await self._sweep.run(attached)
+        try:
+            await self._sweep.run(attached)
+        except BackendError as error:
+            return await self._held(key, Hold.of(error), blocked)
         orphans = self._sweep.orphans.get(key.name)
         self._ctx.metrics.backend(key.name, ready=True, orphans=orphans)
         return self._ctx.settings.refresh_seconds
 
-    def _offer(self, key: Key) -> Capabilities | None:
+    def _offer(self, key: Key) -> tuple[StorageBackendSpec, Capabilities] | None:
         """What scopes can count on now; None while the storage must not be used."""
         attached = self._ctx.fleet.get(key.name)
         if attached is None or attached.health is None or attached.problem is not None:
             return None
-        return attached.health.capabilities
+        return attached.spec, attached.health.capabilities
 
     def _mark(self, key: Key, error: BackendError | Hold) -> None:
         """Keep everybody off a storage that cannot be trusted now."""
@@ -85,17 +89,24 @@ class BackendReconciler:
 
     async def _attach(self, key: Key, body: Body) -> Attached:
         """Build, attach and probe; raises what is wrong."""
-        spec = parse_spec(body)
+        spec = parse_spec(StorageBackendSpec, body)
         body = await self._ctx.protect(key, body, {})
         config = await self._config(key, spec)
         attached = await self._ctx.fleet.open(config, spec)
         noted = (body["metadata"].get("annotations") or {}).get(ANNOTATION_ROOT_ID)
-        attached.root_id = await attached.port.attach(noted or None)
+        made = [scope for scope in self._ctx.store.scopes_of(key.name) if self._was_made(scope)]
+        wanted = noted or attached.root_id or None
+        # A root on which scopes were made is never marked anew: it would be a wrong, empty one.
+        attached.root_id = await attached.port.attach(wanted, initialise=not made)
         if not noted:
             await self._ctx.protect(key, body, {ANNOTATION_ROOT_ID: attached.root_id})
         attached.health = await attached.port.probe()
         attached.problem = None
         return attached
+
+    def _was_made(self, scope: Key) -> bool:
+        body = self._ctx.store.get(scope) or {}
+        return bool((body.get("status") or {}).get("path"))
 
     async def _config(self, key: Key, spec: StorageBackendSpec) -> BackendConfig:
         settings = self._ctx.settings
@@ -128,20 +139,26 @@ class BackendReconciler:
         if secret is None:
             raise Hold("CredentialsMissing", f"{where} does not exist")
         data: dict[str, str] = secret.get("data") or {}
-        return {name: base64.b64decode(value).decode() for name, value in data.items()}
+        return {name: _decoded(name, value, where) for name, value in data.items()}
 
-    def _report(self, key: Key, body: Body, attached: Attached) -> StorageBackendStatus:
+    def _report(
+        self, key: Key, body: Body, attached: Attached, blocked: Condition | None
+    ) -> StorageBackendStatus:
         health = attached.health
         assert health is not None  # noqa: S101 - only called after a good probe
         warnings = [*health.warnings]
         if attached.config.insecure_skip_verify:
             warnings.append("spec.tls.insecureSkipVerify is set: certificates are not checked")
-        conditions = [
-            Condition("Ready", True, "Ready", "attached; scopes can be made"),
-            Condition("Healthy", False, "Warnings", "; ".join(warnings))
-            if warnings
-            else Condition("Healthy", True, "Healthy", "the last probe found nothing wrong"),
-        ]
+        problems = self._sweep.problems.get(key.name) or []
+        healthy = Condition("Healthy", True, "Healthy", "the last probe found nothing wrong")
+        if problems:
+            text = "; ".join(problems[:5])
+            healthy = Condition("Healthy", False, "SweepFailed", f"{len(problems)} scopes: {text}")
+        elif warnings:
+            healthy = Condition("Healthy", False, "Warnings", "; ".join(warnings))
+        ready = Condition("Ready", True, "Ready", "attached; scopes can be made")
+        if blocked is not None:
+            ready = Condition("Ready", False, "Deleting", "the object is being deleted")
         scopes = self._ctx.store.scopes_of(key.name)
         return StorageBackendStatus(
             observed_generation=body["metadata"]["generation"],
@@ -155,7 +172,7 @@ class BackendReconciler:
                 used=human_bytes(health.capacity.used_bytes),
                 total=human_bytes(health.capacity.total_bytes),
             ),
-            conditions=_conditions(body, conditions),
+            conditions=conditions(body, [ready, healthy, *([blocked] if blocked else [])]),
         )
 
     def _capacity(self, body: Body, health: Health, scopes: list[Key]) -> CapacityStatus | None:
@@ -180,12 +197,11 @@ class BackendReconciler:
         same = (new.total_bytes, new.committed_bytes) == (old.total_bytes, old.committed_bytes)
         return old if same and not moved else new
 
-    async def _hold(self, key: Key, hold: Hold) -> float | None:
+    async def _held(self, key: Key, hold: Hold, blocked: Condition | None) -> float | None:
         """Tell what is wrong, keep all else that is known, and come again."""
         body = self._ctx.store.get(key)
         if body is None:
             return None
-        old = StorageBackendStatus.model_validate(body.get("status") or {})
         message = hold.message
         if hold.reason == RootMissing.reason:
             message += (
@@ -195,14 +211,15 @@ class BackendReconciler:
         lost = (
             " Nothing is changed there until it is back." if hold.reason == RootLost.reason else ""
         )
-        conditions = [
+        told = [
             Condition("Ready", False, hold.reason, message + lost),
             Condition("Healthy", False, hold.reason, message),
         ]
+        old = StorageBackendStatus.model_validate(body.get("status") or {})
         status = old.model_copy(
             update={
                 "observed_generation": body["metadata"]["generation"],
-                "conditions": _conditions(body, conditions),
+                "conditions": conditions(body, [*told, *([blocked] if blocked else [])]),
             }
         )
         again = await self._ctx.tell(key, body, status, quiet=hold.quiet)
@@ -210,8 +227,11 @@ class BackendReconciler:
             return again
         raise Retry(hold.reason)
 
-    async def _delete(self, key: Key, body: Body) -> float | None:
-        """Let the object go once no scope is on it; what lies on the storage stays."""
+    async def _delete(self, key: Key, body: Body) -> Condition | None:
+        """Let the object go once no scope is on it, else return what to tell.
+
+        What lies on the storage stays.
+        """
         meta = body["metadata"]
         if FINALIZER not in (meta.get("finalizers") or []):
             return None
@@ -223,34 +243,17 @@ class BackendReconciler:
         if names and (meta.get("annotations") or {}).get(ANNOTATION_FORGET) != "true":
             shown = ", ".join(sorted(names)[:10]) + (", ..." if len(names) > 10 else "")
             message = f"{len(names)} QuotaScopes are on this storage: {shown}"
-            status = StorageBackendStatus.model_validate(body.get("status") or {}).model_copy(
-                update={
-                    "conditions": _conditions(
-                        body,
-                        [
-                            Condition("Ready", True, "Deleting", "still in use"),
-                            Condition("Deleting", True, "ScopesRemain", message),
-                        ],
-                    )
-                }
-            )
-            await self._ctx.tell(key, body, status)
-            raise Retry("ScopesRemain")
+            return Condition("Deleting", True, "ScopesRemain", message)
         await self._ctx.release(key, body)
         await self._ctx.fleet.drop(key.name)
         return None
 
 
-def parse_spec(body: Body) -> StorageBackendSpec:
-    """The spec as a model (`Hold` where the API server let something through that we do not)."""
+def _decoded(name: str, value: str, where: str) -> str:
     try:
-        return StorageBackendSpec.model_validate(body["spec"])
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Hold(
-            "InvalidSpec", f"spec.{where}: {first['msg']} (got {first['input']!r})"
-        ) from error
+        return base64.b64decode(value).decode()
+    except ValueError as error:  # never with the value in the message
+        raise Hold("CredentialsInvalid", f"{where}: the key {name!r} is not UTF-8 text") from error
 
 
 def capabilities_status(capabilities: Capabilities) -> CapabilitiesStatus:
@@ -273,9 +276,3 @@ def capabilities_status(capabilities: Capabilities) -> CapabilitiesStatus:
         snapshot=capabilities.snapshot,
         mount_strategy=capabilities.mount_strategy,
     )
-
-
-def _conditions(body: Body, conditions: list[Condition]) -> list[ConditionStatus]:
-    old = (body.get("status") or {}).get("conditions") or []
-    merged = merge(old, conditions, body["metadata"]["generation"])
-    return [ConditionStatus.model_validate(c) for c in merged]

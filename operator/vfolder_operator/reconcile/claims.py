@@ -56,7 +56,18 @@ class ClaimRequest:
         return Key(Kinds.VOLUME, "", volume_name(self.handle))
 
     def ours(self, body: Body) -> bool:
-        """Whether a claim or volume was made for this VFolder."""
+        """Whether a claim or volume was made for this VFolder, or for the one it was restored from.
+
+        A claim has to name the folder's volume, too: VFolders may ask for one claim name twice.
+        """
+        annotations = body["metadata"].get("annotations") or {}
+        named = annotations.get(ANNOTATION_OBJECT) == f"{self.folder.namespace}/{self.folder.name}"
+        if body.get("kind") == Kinds.CLAIM.value.kind or "volumeName" in body["spec"]:
+            return named and body["spec"].get("volumeName") == self.volume_key.name
+        return named and body["spec"].get("csi", {}).get("volumeHandle") == str(self.handle)
+
+    def current(self, body: Body) -> bool:
+        """Whether one of ours carries this very object's uid; a restored object has a new one."""
         annotations = body["metadata"].get("annotations") or {}
         return annotations.get(ANNOTATION_OBJECT_UID) == self.folder_uid
 
@@ -100,14 +111,8 @@ class Claims:
         phase = volume.get("status", {}).get("phase", "Pending")
         if claim.get("status", {}).get("phase") == "Bound" and phase == "Bound":
             return
-        if phase == "Pending":
-            raise Hold(
-                "ClaimBinding",
-                f"the controller manager has yet to see PersistentVolume {request.volume_key.name}",
-                retry=False,
-                quiet=BINDING_QUIET,
-                warn=False,
-            )
+        if phase != "Bound":
+            raise _binding(request)
         await self._mark_bound(request, claim)
 
     async def _claim(self, request: ClaimRequest) -> Body:
@@ -115,7 +120,14 @@ class Claims:
         claim = self._store.get(key)
         if claim is None:
             claim = await self._create_claim(request)
-            self._store.put(Kinds.CLAIM, claim)
+        if not request.ours(claim):
+            raise Hold(
+                "ClaimConflict",
+                f"a PersistentVolumeClaim {key.name} that is not ours exists; remove it, or "
+                "make a VFolder with another spec.claim.name",
+            )
+        if not request.current(claim):
+            claim = await self._take_over(Kinds.CLAIM, key, request)
         if claim["metadata"].get("deletionTimestamp"):
             raise Hold(
                 "ClaimTerminating",
@@ -135,20 +147,22 @@ class Claims:
             },
         }
         try:
-            return await self._kube.create(Kinds.CLAIM, body, key.namespace)
+            claim = await self._kube.create(Kinds.CLAIM, body, key.namespace)
         except Refused as error:
             raise Hold(
                 "ClaimRefused", f"PersistentVolumeClaim {key.name}: {error.message}"
             ) from error
         except Conflict:
-            present = await self._kube.get(Kinds.CLAIM, key.name, key.namespace)
-            if not request.ours(present):
-                raise Hold(
-                    "ClaimConflict",
-                    f"a PersistentVolumeClaim {key.name} that is not ours exists; remove it, or "
-                    "make a VFolder with another spec.claim.name",
-                ) from None
-            return present
+            return await self._kube.get(Kinds.CLAIM, key.name, key.namespace)
+        self._store.put(Kinds.CLAIM, claim)
+        return claim
+
+    async def _take_over(self, kind: Kinds, key: Key, request: ClaimRequest) -> Body:
+        """Let what was made for the object we were restored from be ours."""
+        patch = {"metadata": {"annotations": request.meta("")["annotations"]}}
+        body = await self._kube.patch(kind, key.name, key.namespace, patch)
+        self._store.put(kind, body)
+        return body
 
     async def _volume(self, request: ClaimRequest, claim: Body, backend: Attached) -> Body:
         key = request.volume_key
@@ -160,7 +174,7 @@ class Claims:
             except Conflict:
                 volume = await self._kube.get(Kinds.VOLUME, key.name)
             self._store.put(Kinds.VOLUME, volume)
-        if volume["spec"].get("csi", {}).get("volumeHandle") != str(request.handle):
+        if not request.ours(volume):
             raise Hold(
                 "VolumeConflict",
                 f"PersistentVolume {key.name} exists and is not for {request.handle}",
@@ -168,26 +182,25 @@ class Claims:
         if volume["metadata"].get("deletionTimestamp"):
             raise Hold(
                 "VolumeTerminating",
-                f"PersistentVolume {key.name} is being deleted; it is made again afterwards",
+                f"somebody deleted PersistentVolume {key.name}; it goes when its claim goes: "
+                f"delete PersistentVolumeClaim {request.claim_key.name}, and both are made again",
             )
-        bound_to = volume["spec"].get("claimRef", {}).get("uid")
-        if bound_to != claim["metadata"]["uid"] or not request.ours(volume):
-            volume = await self._rebind(request, claim)
+        if not request.current(volume):
+            volume = await self._take_over(Kinds.VOLUME, key, request)
+        if volume["spec"].get("claimRef", {}).get("uid") != claim["metadata"]["uid"]:
+            volume = await self._rebind(request, volume, claim)
         return volume
 
-    async def _rebind(self, request: ClaimRequest, claim: Body) -> Body:
-        """Point the volume at a claim that was made again, or at a restored object's."""
-        volume = await self._kube.patch(
-            Kinds.VOLUME,
-            request.volume_key.name,
-            "",
-            {
-                "metadata": {"annotations": request.meta("")["annotations"]},
-                "spec": {"claimRef": _claim_ref(claim)},
-            },
-        )
+    async def _rebind(self, request: ClaimRequest, volume: Body, claim: Body) -> Body:
+        """Point the volume at a claim that was made again, once it was let go of by the old one."""
+        if volume.get("status", {}).get("phase") != "Released":
+            raise _binding(request)
+        name = request.volume_key.name
+        patch = {"spec": {"claimRef": _claim_ref(claim)}}
+        volume = await self._kube.patch(Kinds.VOLUME, name, "", patch)
         self._store.put(Kinds.VOLUME, volume)
-        return volume
+        # Its phase is still that of before: only what the binder says of the new claim counts.
+        raise _binding(request)
 
     async def _mark_bound(self, request: ClaimRequest, claim: Body) -> None:
         key = request.claim_key
@@ -214,37 +227,47 @@ class Claims:
             )
         self._store.put(Kinds.CLAIM, claim)
 
-    async def remove(self, namespace: str, name: str, uid: str) -> None:
-        """Remove the claim of a VFolder; returns once it is gone, which is after its last pod.
+    async def remove(self, request: ClaimRequest) -> None:
+        """Remove claim and volume, in this order; returns once both are gone.
 
         Raises:
-            Hold: it is still there; names the pods that hold it.
+            Hold: one is still there; names the pods that hold the claim.
         """
-        claim = await self._kube.find(Kinds.CLAIM, name, namespace)
-        if claim is None or not _made_for(claim, uid):
-            return
-        if not claim["metadata"].get("deletionTimestamp"):
-            await self._kube.delete(Kinds.CLAIM, name, namespace, uid=claim["metadata"]["uid"])
-            claim = await self._kube.find(Kinds.CLAIM, name, namespace)
-            if claim is None or not _made_for(claim, uid):
-                return
-        pods = [
-            f"{pod['metadata']['name']} ({pod.get('status', {}).get('phase', 'Unknown')})"
-            async for pod in self._kube.list(Kinds.POD, namespace)
-            if _uses(pod, name)
-        ]
-        holders = f"pods hold it: {', '.join(sorted(pods)[:10])}" if pods else "it is going"
-        raise Hold("ClaimInUse", f"PersistentVolumeClaim {name} is not gone yet; {holders}")
-
-    async def remove_volume(self, name: str, uid: str) -> None:
-        """Remove the volume of a VFolder; returns once it is gone (`Hold` until then)."""
-        volume = await self._kube.find(Kinds.VOLUME, name)
-        if volume is None or not _made_for(volume, uid):
-            return
-        await self._kube.delete(Kinds.VOLUME, name, "", uid=volume["metadata"]["uid"])
-        volume = await self._kube.find(Kinds.VOLUME, name)
-        if volume is not None and _made_for(volume, uid):
+        key = request.claim_key
+        if await self._delete(Kinds.CLAIM, key, request):
+            pods = [
+                f"{pod['metadata']['name']} ({pod.get('status', {}).get('phase', 'Unknown')})"
+                async for pod in self._kube.list(Kinds.POD, key.namespace)
+                if _uses(pod, key.name)
+            ]
+            shown = ", ".join(sorted(pods)[:10])
+            holders = f"pods hold it: {shown}" if pods else "it is going"
+            raise Hold("ClaimInUse", f"PersistentVolumeClaim {key.name} is not gone yet; {holders}")
+        if await self._delete(Kinds.VOLUME, request.volume_key, request):
+            name = request.volume_key.name
             raise Hold("VolumeGoing", f"PersistentVolume {name} is not gone yet", quiet=5.0)
+
+    async def _delete(self, kind: Kinds, key: Key, request: ClaimRequest) -> bool:
+        """Delete what is ours, by uid; returns whether it is still there."""
+        for attempt in range(2):
+            body = await self._kube.find(kind, key.name, key.namespace)
+            if body is None or not request.ours(body):
+                return False
+            if attempt or body["metadata"].get("deletionTimestamp"):
+                return True
+            uid = body["metadata"]["uid"]
+            await self._kube.delete(kind, key.name, key.namespace, uid=uid)
+        return True
+
+
+def _binding(request: ClaimRequest) -> Hold:
+    return Hold(
+        "ClaimBinding",
+        f"the controller manager has yet to bind PersistentVolume {request.volume_key.name}",
+        retry=False,
+        quiet=BINDING_QUIET,
+        warn=False,
+    )
 
 
 def volume_body(request: ClaimRequest, claim: Body, backend: Attached) -> Body:
@@ -295,10 +318,6 @@ def _claim_ref(claim: Body) -> Body:
         "uid": meta["uid"],
         "resourceVersion": None,
     }
-
-
-def _made_for(body: Body, uid: str) -> bool:
-    return (body["metadata"].get("annotations") or {}).get(ANNOTATION_OBJECT_UID) == uid
 
 
 def _uses(pod: Body, claim: str) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from vfolder_backends.errors import RootLost
 from vfolder_backends.port import Owner
 from vfolder_operator.conditions import flips
 from vfolder_operator.crds.common import StatusModel
@@ -47,16 +48,30 @@ class Context:
                 "BackendNotFound", f"StorageBackend {name!r} does not exist", quiet=1.0, warn=False
             )
         attached = self.fleet.get(name)
-        if attached is None or not attached.usable:
-            why = attached.problem if attached is not None else None
-            detail = f": {why.reason}: {why}" if why else " yet"
+        if attached is None or (attached.health is None and attached.problem is None):
+            # Not looked at yet: after a start that passes by itself, and is no news.
             raise Hold(
-                why.reason if why is not None and why.reason == "RootLost" else "BackendNotReady",
+                "BackendNotReady", f"StorageBackend {name!r} was not looked at yet", quiet=10.0
+            )
+        if not attached.usable:
+            why = attached.problem
+            lost = isinstance(why, RootLost)
+            detail = f": {why.reason}: {why}" if why else ""
+            raise Hold(
+                RootLost.reason if lost else "BackendNotReady",
                 f"StorageBackend {name!r} is not ready{detail}",
                 quiet=1.0,
                 warn=False,
             )
         return attached
+
+    async def namespace_labels(self, name: str) -> dict[str, str]:
+        """The labels of a namespace."""
+        body = self.store.get(Key(Kinds.NAMESPACE, "", name))
+        if body is None:
+            body = await self.kube.get(Kinds.NAMESPACE, name)
+        labels: dict[str, str] = body["metadata"].get("labels") or {}
+        return labels
 
     async def protect(self, key: Key, body: Body, annotations: dict[str, str]) -> Body:
         """Put our finalizer and annotations on an object, in one write, if they are not there.
@@ -116,8 +131,10 @@ class Context:
         if waited < quiet:
             return quiet - waited
         self._untold.pop(key, None)
+        # With the uid: a status must not end up on another object of that name.
+        whole = {"metadata": {"uid": body["metadata"]["uid"]}, "status": patch}
         written = await self.kube.patch(
-            key.kind, key.name, key.namespace, {"status": patch}, subresource="status"
+            key.kind, key.name, key.namespace, whole, subresource="status"
         )
         self.store.put(key.kind, written)
         for condition in flips(old.get("conditions") or [], new.get("conditions") or []):

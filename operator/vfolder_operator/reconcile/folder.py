@@ -1,7 +1,5 @@
 """VFolder: from a wish to a directory on the storage and a bound claim, and back to the trash."""
 
-from pydantic import ValidationError
-
 from vfolder_backends.errors import BackendError, DataMissing, NotFound, NotOurs
 from vfolder_backends.ids import FolderHex, QuotaScopeID, ScopeHex, VolumeHandle
 from vfolder_backends.port import (
@@ -12,8 +10,7 @@ from vfolder_backends.port import (
     FolderState,
     Limits,
 )
-from vfolder_operator.conditions import Condition, find, is_true, merge, parse_timestamp
-from vfolder_operator.crds.common import Condition as ConditionStatus
+from vfolder_operator.conditions import Condition, find, is_true, parse_timestamp
 from vfolder_operator.crds.folder import VFolderSpec, VFolderStatus
 from vfolder_operator.display import human_bytes
 from vfolder_operator.fleet import Attached
@@ -22,70 +19,32 @@ from vfolder_operator.names import (
     ANNOTATION_FORGET,
     ANNOTATION_ID,
     ANNOTATION_START_EMPTY,
-    FINALIZER,
 )
 from vfolder_operator.reconcile import policies
-from vfolder_operator.reconcile.claims import (
-    ClaimRequest,
-    Claims,
-    claim_name,
-    nominal_size,
-    volume_name,
-)
+from vfolder_operator.reconcile.claims import ClaimRequest, Claims, nominal_size
 from vfolder_operator.reconcile.context import Context
 from vfolder_operator.reconcile.hold import Hold
+from vfolder_operator.reconcile.reconciler import Reconciler, conditions, parse_spec
 from vfolder_operator.reconcile.scope_status import usage_status
 from vfolder_operator.store import Key, scope_key
-from vfolder_operator.workqueue import Retry
 
 
-class FolderReconciler:
+class FolderReconciler(Reconciler[VFolderStatus]):
     """Converges one VFolder."""
 
+    status_type = VFolderStatus
+
     def __init__(self, context: Context) -> None:
-        self._ctx = context
+        super().__init__(context)
         self._claims = Claims(context.kube, context.store)
 
-    async def __call__(self, key: Key) -> float | None:
-        """Look at the object once; returns when to come again."""
-        body = self._ctx.store.get(key)
-        if body is None:
-            return None
-        if body["metadata"].get("deletionTimestamp"):
-            return await self._delete(key, body)
-        try:
-            status = await self._converge(key, body)
-        except BackendError as error:
-            return await self._hold(key, Hold.of(error))
-        except Hold as hold:
-            return await self._hold(key, hold)
-        return await self._ctx.tell(key, self._ctx.store.get(key) or body, status) or None
+    def released(self, key: Key, body: Body) -> None:
+        """A scope may have waited for it."""
+        self._ctx.enqueue(scope_key(body))
 
-    async def _hold(self, key: Key, hold: Hold) -> float | None:
-        """Tell why it does not go on, keep all else that is known, and come again."""
-        body = self._ctx.store.get(key)
-        if body is None:
-            return None
-        old = VFolderStatus.model_validate(body.get("status") or {})
-        generation = body["metadata"]["generation"]
-        status = old.model_copy(
-            update={
-                "phase": "Degraded" if old.folder_id else "Pending",
-                "observed_generation": generation,
-                "conditions": _conditions(
-                    body, [Condition("Ready", False, hold.reason, hold.message)]
-                ),
-            }
-        )
-        again = await self._ctx.tell(key, body, status, quiet=hold.quiet, warn=hold.warn)
-        if again:
-            return again
-        if hold.retry:
-            raise Retry(hold.reason)
-        return None
-
-    async def _converge(self, key: Key, body: Body) -> VFolderStatus:
-        spec = parse_spec(body)
+    async def converge(self, key: Key, body: Body) -> VFolderStatus:
+        """Make the folder and its claim."""
+        spec = parse_spec(VFolderSpec, body)
         scope_body, scope = self._scope(key, body)
         backend = self._ctx.backend(scope_body["spec"]["backend"])
         folder, must_exist = await self._identity(key, body, spec, scope, backend)
@@ -116,17 +75,16 @@ class FolderReconciler:
         handle = VolumeHandle(backend.name, scope, folder)
         claim = None
         if spec.claim.create:
-            request = ClaimRequest(
-                key,
-                body["metadata"]["uid"],
-                spec,
-                handle,
-                nominal_size(spec.claim, limit),
-                self._ctx.settings.namespace,
-            )
+            request = self._claim_request(key, body, spec, handle, limit)
             await self._claims.ensure(request, backend)
             claim = request.claim_key.name
         return self._report(self._ctx.store.get(key) or body, state, handle, claim)
+
+    def _claim_request(
+        self, key: Key, body: Body, spec: VFolderSpec, handle: VolumeHandle, limit: int | None
+    ) -> ClaimRequest:
+        size, namespace = nominal_size(spec.claim, limit), self._ctx.settings.namespace
+        return ClaimRequest(key, body["metadata"]["uid"], spec, handle, size, namespace)
 
     def _scope(self, key: Key, body: Body) -> tuple[Body, ScopeHex]:
         """The scope's object and id; a folder that was made goes on though its scope is ill."""
@@ -204,23 +162,24 @@ class FolderReconciler:
         self, body: Body, state: FolderState, handle: VolumeHandle, claim: str | None
     ) -> VFolderStatus:
         """The whole status of a folder that works."""
-        old = VFolderStatus.model_validate(body.get("status") or {})
-        usage = old.usage
+        usage = self.old_status(body).usage
         if state.usage is not None:
+            shown = (self._ctx.store.get(scope_key(body)) or {}).get("status", {}).get("limits")
+            limits = Limits(**{k: v for k, v in (shown or {}).items() if k in ("bytes", "files")})
             new = usage_status(state.usage, Limits())
             age = state.usage.observed_at - parse_timestamp(usage.observed_at) if usage else 0.0
-            if policies.worth_telling(usage, new, Limits(), [], age):
+            if policies.worth_telling(usage, new, limits, [], age):
                 usage = new
         return VFolderStatus(
             phase="Ready",
             observed_generation=body["metadata"]["generation"],
-            folder_id=state.folder.uuid,
+            folder_id=handle.folder.uuid,
             path=state.path,
             volume_handle=str(handle),
             claim=claim,
             usage=usage,
             used=human_bytes(usage.bytes) if usage is not None else None,
-            conditions=_conditions(
+            conditions=conditions(
                 body, [Condition("Ready", True, "Ready", "the folder is there and can be mounted")]
             ),
         )
@@ -237,49 +196,44 @@ class FolderReconciler:
         handle = VolumeHandle.parse(status["volumeHandle"])
         await self._ctx.tell(key, body, self._report(body, state, handle, status.get("claim")))
 
-    async def _delete(self, key: Key, body: Body) -> float | None:
-        """Claim, volume, data, object: in this order, each gone before the next is touched."""
-        if FINALIZER not in (body["metadata"].get("finalizers") or []):
-            return None
-        try:
-            await self._take_down(key, body)
-        except BackendError as error:
-            return await self._blocked(key, Hold.of(error))
-        except Hold as hold:
-            return await self._blocked(key, hold)
-        where = scope_key(body)
-        await self._ctx.release(key, body)
-        self._ctx.enqueue(where)
-        return None
-
-    async def _take_down(self, key: Key, body: Body) -> None:
-        spec, meta = parse_spec(body), body["metadata"]
-        status = VFolderStatus.model_validate(body.get("status") or {})
-        annotations = meta.get("annotations") or {}
-        if spec.claim.create:
-            name = claim_name(spec, key.name)
-            await self._claims.remove(key.namespace, name, meta["uid"])
-        known = status.folder_id or annotations.get(ANNOTATION_ID)
+    async def take_down(self, key: Key, body: Body) -> None:
+        """Claim, volume, data: in this order, each gone before the next is touched."""
+        status = self.old_status(body)
+        known = self._known(body, status)
         if known is None:
             return
-        folder = FolderHex.from_uuid(known)
-        handle = self._handle(body, status, folder)
-        if handle is not None:
-            await self._claims.remove_volume(volume_name(handle), meta["uid"])
-        if annotations.get(ANNOTATION_FORGET) == "true":
-            self._ctx.recorder.warning(
-                body, "Forgotten", f"let go by annotation; folder {known} is left on the storage"
-            )
+        handle = self._handle(body, status, known)
+        if handle is None:
             return
-        if spec.reclaim_policy == "Retain" or handle is None:
+        spec = parse_spec(VFolderSpec, body)
+        await self._claims.remove(self._claim_request(key, body, spec, handle, None))
+        if spec.reclaim_policy == "Retain":
             return
         backend = self._ctx.backend(handle.backend)
         try:
-            await backend.port.trash_folder(handle.scope, folder, self._ctx.owner(key))
+            await backend.port.trash_folder(handle.scope, known, self._ctx.owner(key))
         except NotOurs:
             if status.folder_id is not None:
                 raise
             # The object only named somebody else's folder and never had one of its own.
+
+    async def forget(self, key: Key, body: Body) -> str:
+        """Remove claim and volume where they are known; leave the data."""
+        status = self.old_status(body)
+        if status.volume_handle:
+            handle = VolumeHandle.parse(status.volume_handle)
+            spec = parse_spec(VFolderSpec, body)
+            await self._claims.remove(self._claim_request(key, body, spec, handle, None))
+        return f"folder {status.folder_id} is left on the storage"
+
+    def _known(self, body: Body, status: VFolderStatus) -> FolderHex | None:
+        """The folder's id, if the object ever got one."""
+        noted = (body["metadata"].get("annotations") or {}).get(ANNOTATION_ID)
+        text = status.folder_id or noted
+        try:
+            return None if text is None else FolderHex.from_uuid(text)
+        except ValueError:
+            return None  # a note that was never honoured
 
     def _handle(self, body: Body, status: VFolderStatus, folder: FolderHex) -> VolumeHandle | None:
         """Where the folder is; None if it was never made, because its scope never was."""
@@ -297,41 +251,6 @@ class FolderReconciler:
             return None
         return VolumeHandle(scope["spec"]["backend"], QuotaScopeID.parse(scope_id).hex, folder)
 
-    async def _blocked(self, key: Key, hold: Hold) -> float | None:
-        """Tell what blocks the deletion, and come again."""
-        body = self._ctx.store.get(key)
-        if body is None:
-            return None
-        status = VFolderStatus.model_validate(body.get("status") or {}).model_copy(
-            update={
-                "phase": "Deleting",
-                "observed_generation": body["metadata"]["generation"],
-                "conditions": _conditions(
-                    body,
-                    [
-                        Condition("Ready", False, "Deleting", "the object is being deleted"),
-                        Condition("Deleting", True, hold.reason, hold.message),
-                    ],
-                ),
-            }
-        )
-        again = await self._ctx.tell(key, body, status, quiet=max(hold.quiet, 1.0), warn=False)
-        if again:
-            return again
-        raise Retry(hold.reason)
-
-
-def parse_spec(body: Body) -> VFolderSpec:
-    """The spec as a model (`Hold` where the API server let something through that we do not)."""
-    try:
-        return VFolderSpec.model_validate(body["spec"])
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Hold(
-            "InvalidSpec", f"spec.{where}: {first['msg']} (got {first['input']!r})"
-        ) from error
-
 
 def _data_missing(folder: FolderHex, error: BackendError) -> Hold:
     return Hold(
@@ -348,9 +267,3 @@ def attributes(spec: VFolderSpec) -> FolderAttributes:
         gid=spec.owner.gid if spec.owner else None,
         mode=int(spec.mode, 8) if spec.mode else None,
     )
-
-
-def _conditions(body: Body, conditions: list[Condition]) -> list[ConditionStatus]:
-    old = (body.get("status") or {}).get("conditions") or []
-    merged = merge(old, conditions, body["metadata"]["generation"])
-    return [ConditionStatus.model_validate(c) for c in merged]

@@ -31,10 +31,12 @@ class Hold(Exception):
         self.warn = warn
 
     @classmethod
-    def of(cls, error: BackendError) -> "Hold":
+    def of(cls, error: "BackendError | Hold") -> "Hold":
         """What a storage's error means for the object: told, and tried again.
 
         Even errors that nobody but a person can mend are tried again, slowly: the person mends the
         storage, and no event tells us.
         """
+        if isinstance(error, Hold):
+            return error
         return cls(error.reason, str(error))

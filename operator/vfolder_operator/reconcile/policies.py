@@ -5,6 +5,7 @@ from enum import Enum
 
 from vfolder_backends.port import Capabilities, Level, Limits, Usage
 from vfolder_backends.sizes import format_bytes, parse_limit, round_up
+from vfolder_operator.conditions import Condition
 from vfolder_operator.crds.backend import StorageBackendSpec
 from vfolder_operator.crds.scope import QuotaScopeSpec, UsageStatus
 
@@ -98,6 +99,9 @@ def _weaker(level: Level) -> str:
     return ", ".join(one for one in Level if level.at_least(one))
 
 
+IN_SYNC = Condition("Drifted", False, "InSync", "the storage shows the limits last set")
+
+
 class LimitAction(Enum):
     """What to do about the limits on the storage."""
 
@@ -130,8 +134,8 @@ def decide_limits(
     Args:
         wanted: what the storage should show, rounded.
         present: what it shows.
-        last: what it showed when we last looked, None for never. A difference from `present` is
-            drift; a difference from `wanted` is a wish.
+        last: what we last set, None for never. A difference from `present` is drift; a difference
+            from `wanted` is a wish.
         usage: what is used.
         allow_shrink: the scope's shrink policy.
         repair: the backend's drift policy.

@@ -1,10 +1,11 @@
 """What a QuotaScope's status says, from what the storage showed."""
 
+from dataclasses import dataclass
+
 from vfolder_backends.ids import QuotaScopeID
 from vfolder_backends.port import Level, Limits, ScopeState, Usage
 from vfolder_backends.sizes import UNLIMITED, format_bytes
-from vfolder_operator.conditions import Condition, merge, parse_timestamp, timestamp
-from vfolder_operator.crds.common import Condition as ConditionStatus
+from vfolder_operator.conditions import Condition, parse_timestamp, timestamp
 from vfolder_operator.crds.scope import (
     DisplayStatus,
     EnforcementStatus,
@@ -17,40 +18,46 @@ from vfolder_operator.display import human_bytes
 from vfolder_operator.kube import Body
 from vfolder_operator.reconcile import policies
 from vfolder_operator.reconcile.context import Context
+from vfolder_operator.reconcile.hold import Hold
+from vfolder_operator.reconcile.reconciler import conditions
 from vfolder_operator.store import Key
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of a scope now.
+
+    Attributes:
+        applied: the limits that we last set.
+        drift: the Drifted condition.
+    """
+
+    scope: QuotaScopeID
+    ref: dict[str, str]
+    state: ScopeState
+    applied: LimitsStatus | None
+    drift: Condition
+
+
 def scope_status(
-    ctx: Context,
-    key: Key,
-    body: Body,
-    spec: QuotaScopeSpec,
-    scope: QuotaScopeID,
-    ref: dict[str, str],
-    state: ScopeState,
-    drift: Condition,
+    ctx: Context, key: Key, body: Body, spec: QuotaScopeSpec, seen: Seen, problem: Hold | None
 ) -> QuotaScopeStatus:
-    """The whole status of a scope that works."""
-    generation = body["metadata"]["generation"]
-    raw = body.get("status") or {}
-    old = QuotaScopeStatus.model_validate(raw)
+    """The whole status of a scope that is there; `problem` says why it is not as it should be."""
+    state = seen.state
+    old = QuotaScopeStatus.model_validate(body.get("status") or {})
     usage = _usage(ctx, body, spec, state, old)
-    share = usage.percent if usage is not None else None
-    conditions = [
-        Condition("Ready", True, "Ready", "the storage shows this scope and its limits"),
-        quota_enforced(spec, state),
-        *pressure(spec, share),
-        drift,
-    ]
-    enforcement = state.enforcement
-    limit = state.limits.bytes
+    ready = Condition("Ready", True, "Ready", "the storage shows this scope and its limits")
+    if problem is not None:
+        ready = Condition("Ready", False, problem.reason, problem.message)
+    enforcement, limit = state.enforcement, state.limits.bytes
     return QuotaScopeStatus(
-        phase="Ready",
-        observed_generation=generation,
-        scope_id=str(scope),
+        phase="Ready" if problem is None else "Degraded",
+        observed_generation=body["metadata"]["generation"],
+        scope_id=str(seen.scope),
         path=state.path,
-        backend_ref=ref or None,
-        limits=LimitsStatus(bytes=limit, files=state.limits.files),
+        backend_ref=seen.ref or None,
+        limits=limits_status(state.limits),
+        applied_limits=seen.applied,
         usage=usage,
         enforcement=EnforcementStatus(
             bytes=enforcement.bytes,
@@ -62,11 +69,21 @@ def scope_status(
             used=human_bytes(usage.bytes if usage else None),
             limit=UNLIMITED if limit is None else format_bytes(limit),
         ),
-        conditions=[
-            ConditionStatus.model_validate(c)
-            for c in merge(raw.get("conditions") or [], conditions, generation)
-        ],
+        conditions=conditions(
+            body,
+            [
+                ready,
+                quota_enforced(spec, state),
+                *pressure(spec, usage.percent if usage is not None else None),
+                seen.drift,
+            ],
+        ),
     )
+
+
+def limits_status(limits: Limits) -> LimitsStatus:
+    """Limits as they are shown."""
+    return LimitsStatus(bytes=limits.bytes, files=limits.files)
 
 
 def _usage(
@@ -77,7 +94,9 @@ def _usage(
         return None
     new = usage_status(state.usage, state.limits)
     age = state.usage.observed_at - parse_timestamp(old.usage.observed_at) if old.usage else 0.0
-    if not policies.worth_telling(old.usage, new, state.limits, spec.thresholds, age):
+    marks = [*spec.thresholds, 100]
+    same = old.limits == limits_status(state.limits)
+    if same and not policies.worth_telling(old.usage, new, state.limits, marks, age):
         return old.usage
     before = policies.crossed(spec.thresholds, old.usage.percent if old.usage else None)
     now = policies.crossed(spec.thresholds, new.percent)
@@ -103,13 +122,18 @@ def usage_status(usage: Usage, limits: Limits) -> UsageStatus:
 def quota_enforced(spec: QuotaScopeSpec, state: ScopeState) -> Condition:
     """Whether the limits that were asked for hold, and how far."""
     wanted = policies.wanted_limits(spec)
-    levels = []
-    if wanted.bytes is not None:
-        levels.append(state.enforcement.bytes)
-    if wanted.files is not None:
-        levels.append(state.enforcement.files)
+    enforcement, shown = state.enforcement, state.limits
+    rows = (
+        ("bytes", wanted.bytes, shown.bytes, enforcement.bytes),
+        ("files", wanted.files, shown.files, enforcement.files),
+    )
+    levels = [level for _, limit, _, level in rows if limit is not None]
     if not levels:
         return Condition("QuotaEnforced", True, "Unlimited", "no limit is asked for")
+    for name, limit, present, level in rows:
+        if limit is not None and present is None and level is not Level.NONE:
+            missing = f"the storage shows no limit on {name}"
+            return Condition("QuotaEnforced", False, "LimitMissing", missing)
     weakest = max(levels, key=list(Level).index)
     holds = weakest.at_least(Level.COOPERATIVE)
     return Condition("QuotaEnforced", holds, str(weakest), state.enforcement.message)

@@ -8,17 +8,25 @@ import asyncio
 import logging
 import time
 
-from vfolder_backends.errors import BackendError
+from vfolder_backends.errors import BackendError, RootLost
+from vfolder_backends.ids import QuotaScopeID, ScopeHex, VolumeHandle
 from vfolder_backends.port import FolderPhase, FolderState, PurgePolicy, ScopeState
 from vfolder_operator.crds.common import parse_duration
 from vfolder_operator.fleet import Attached
-from vfolder_operator.kube import Kinds
+from vfolder_operator.kube import Kinds, KubeError
+from vfolder_operator.names import ANNOTATION_ID
+from vfolder_operator.reconcile import policies
 from vfolder_operator.reconcile.context import Context
 from vfolder_operator.reconcile.folder import FolderReconciler
+from vfolder_operator.reconcile.hold import Hold
 from vfolder_operator.reconcile.scope import ScopeReconciler
 from vfolder_operator.store import Key
 
 log = logging.getLogger(__name__)
+
+
+MOST_PURGES = 20
+"""Purge calls per scope and sweep; each may take half of a call's deadline."""
 
 
 class Sweep:
@@ -26,6 +34,7 @@ class Sweep:
 
     Attributes:
         orphans: per backend, how many marked scopes and folders no object stands for.
+        problems: per backend, what went wrong with single scopes in the last sweep.
     """
 
     def __init__(
@@ -36,85 +45,98 @@ class Sweep:
         self._folders = folders
         self._folders_seen: dict[str, float] = {}
         self.orphans: dict[str, int] = {}
+        self.problems: dict[str, list[str]] = {}
 
     async def run(self, attached: Attached) -> None:
         """Look over one storage once.
 
         Folders are looked at as often as the drift interval says, or with each refresh where the
-        storage counts their usage.
+        storage counts their usage. What goes wrong with one scope does not keep the others from
+        being looked at.
+
+        Raises:
+            BackendError: the storage cannot be listed, or its root is lost.
         """
         now = asyncio.get_running_loop().time()
         interval = float(parse_duration(attached.spec.drift.interval))
         if attached.health is not None and attached.health.capabilities.folder_usage:
             interval = min(interval, self._ctx.settings.refresh_seconds)
         due = now - self._folders_seen.get(attached.name, -interval) >= interval
-        orphans = 0
+        orphans, problems, seen = 0, [], set()
         async for state in attached.port.list_scopes():
             if state.owner is None or state.owner.cluster != self._ctx.cluster:
                 continue
             key = Key(Kinds.SCOPE, state.owner.namespace, state.owner.name)
-            body = self._ctx.store.get(key)
-            known = body is not None and body["spec"]["backend"] == attached.name
-            orphans += not known
-            if known:
-                self._ctx.metrics.scope(attached.name, key, state)
-                await self._scopes.observe(key, state)
-            if due:
-                orphans += await self._look_into(attached, state, known=known)
+            try:
+                if self._stands_for(key, attached, state.scope):
+                    seen.add(key)
+                    self._ctx.metrics.scope(attached.name, key, state)
+                    await self._scopes.observe(key, state)
+                else:
+                    orphans += 1
+                if due:
+                    orphans += await self._look_into(attached, state)
+            except RootLost:
+                raise
+            except (BackendError, KubeError, Hold) as error:
+                problems.append(f"scope {state.scope}: {error}")
+        for key in self._ctx.store.scopes_of(attached.name):
+            if key not in seen:
+                self._ctx.enqueue(key)  # not there, or not made yet: its reconciler finds out
+        self.problems[attached.name] = problems
         if due:
             self._folders_seen[attached.name] = now
             self.orphans[attached.name] = orphans
 
-    async def _look_into(self, attached: Attached, state: ScopeState, *, known: bool) -> int:
+    def _stands_for(self, key: Key, attached: Attached, scope: ScopeHex) -> bool:
+        """Whether the object of that name is about this very scope, and not only named so."""
+        body = self._ctx.store.get(key)
+        if body is None or body["spec"]["backend"] != attached.name:
+            return False
+        noted = (body["metadata"].get("annotations") or {}).get(ANNOTATION_ID)
+        known = (body.get("status") or {}).get("scopeID") or noted or ""
+        return bool(known) and QuotaScopeID.parse(known).hex == scope
+
+    async def _look_into(self, attached: Attached, state: ScopeState) -> int:
         """Look at all folders of a scope; returns the orphans among them."""
-        orphans, trash, folders = 0, [], 0
+        orphans, trash = 0, []
         async for folder in attached.port.list_folders(state.scope):
-            folders += 1
             if folder.phase in (FolderPhase.TRASHED, FolderPhase.PURGING):
                 trash.append(folder)
             elif folder.owner is not None and folder.owner.cluster == self._ctx.cluster:
                 key = Key(Kinds.FOLDER, folder.owner.namespace, folder.owner.name)
-                if self._ctx.store.get(key) is None:
-                    orphans += 1
-                else:
+                handle = VolumeHandle(attached.name, state.scope, folder.folder)
+                body = self._ctx.store.get(key)
+                status = (body or {}).get("status") or {}
+                if status.get("volumeHandle") == str(handle):
                     await self._folders.observe(key, folder)
-        if trash:
-            await self._purge(attached, state, trash)
-        elif folders == 0 and not known:
-            await self._finish(attached, state)
+                elif body is None or status.get("volumeHandle"):
+                    orphans += 1  # else it is just being made
+        await self._purge(attached, state, sorted(trash, key=lambda f: f.since or 0.0))
         return orphans
 
     async def _purge(self, attached: Attached, state: ScopeState, trash: list[FolderState]) -> None:
-        """Remove the trash whose retention is over; all of it where the scope is nearly full."""
-        spec, now = attached.spec.trash, time.time()
-        before = now - parse_duration(spec.retention)
-        usage, limit = state.usage, state.limits.bytes
-        if (
-            usage is not None
-            and usage.bytes is not None
-            and limit is not None
-            and 100 * usage.bytes >= spec.purge_above_percent * limit
-        ):
-            before = now
-        if not any(f.phase is FolderPhase.PURGING or (f.since or now) <= before for f in trash):
-            return
-        result = await attached.port.purge(state.scope, PurgePolicy(before=before))
-        log.info(
-            "trash purged",
-            extra={
-                "backend": attached.name,
-                "scope": str(state.scope),
-                "folders": result.removed_folders,
-                "entries": result.removed_entries,
-            },
-        )
+        """Remove the trash whose retention is over, and more, oldest first, from a full scope."""
+        before = time.time() - parse_duration(attached.spec.trash.retention)
+        calls = 0
+        for folder in trash:
+            since = folder.since or 0.0
+            due = folder.phase is FolderPhase.PURGING or since <= before
+            if not due and not _is_full(state, attached.spec.trash.purge_above_percent):
+                return
+            more = True
+            while more and calls < MOST_PURGES:
+                result = await attached.port.purge(state.scope, PurgePolicy(before=since))
+                more, calls = result.more, calls + 1
+            log.info(
+                "trash purged",
+                extra={"backend": attached.name, "scope": str(state.scope), "finished": not more},
+            )
+            if more:
+                return  # the next sweep goes on
+            state = await attached.port.describe_scope(state.scope)
 
-    async def _finish(self, attached: Attached, state: ScopeState) -> None:
-        """Remove an empty scope whose object is gone: it holds nothing that could be lost."""
-        owner = state.owner
-        if owner is None or await self._ctx.kube.find(Kinds.SCOPE, owner.name, owner.namespace):
-            return
-        try:
-            await attached.port.delete_scope(state.scope, owner)
-        except BackendError as error:
-            log.warning("empty scope not removed", extra={"error": str(error)})
+
+def _is_full(state: ScopeState, percent: int) -> bool:
+    share = policies.percent(state.usage, state.limits)
+    return share is not None and share >= percent

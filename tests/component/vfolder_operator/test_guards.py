@@ -3,10 +3,10 @@
 import uuid
 
 import pytest
-from operator_rig import NAMESPACE, Api, condition, eventually, running_operator
+from operator_rig import NAMESPACE, Api, condition, eventually, place, running_operator
 
 from vfolder_backends.errors import Unavailable
-from vfolder_backends.ids import FolderHex, QuotaScopeID, ScopeHex
+from vfolder_backends.ids import FolderHex, QuotaScopeID
 from vfolder_backends.port import Limits, Owner
 from vfolder_backends.testing.memory import MemoryStorage
 from vfolder_operator.kube import Body, Kinds
@@ -18,11 +18,6 @@ async def ready(api: Api) -> tuple[Body, Body]:
     await api.folder()
     folder = await api.until_ready(Kinds.FOLDER, "data")
     return await api.get(Kinds.SCOPE, "research"), folder
-
-
-def place(folder: Body) -> tuple[ScopeHex, FolderHex]:
-    _, scope, hexes = folder["status"]["volumeHandle"].split("/")
-    return ScopeHex(scope), FolderHex(hexes)
 
 
 @pytest.mark.parametrize("how", ["unmount", "mount_another"])

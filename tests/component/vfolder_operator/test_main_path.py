@@ -2,7 +2,7 @@
 
 import asyncio
 
-from operator_rig import Api, condition, running_operator
+from operator_rig import Api, condition, hold_claim, running_operator
 
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.port import FolderPhase
@@ -68,7 +68,7 @@ async def test_deletion_waits_for_the_last_pod_and_ends_in_the_trash(api: Api) -
         await api.scope()
         await api.folder()
         folder = await api.until_ready(Kinds.FOLDER, "data")
-        await _pod(api, "trainer", "data")
+        await hold_claim(api, "trainer", "data")
         await api.delete(Kinds.FOLDER, "data")
         held = await api.until_reason(Kinds.FOLDER, "data", "ClaimInUse", "Deleting")
         assert "trainer" in condition(held, "Deleting")["message"]
@@ -80,21 +80,6 @@ async def test_deletion_waits_for_the_last_pod_and_ends_in_the_trash(api: Api) -
         await api.until_gone(Kinds.CLAIM, "data")
         await api.until_gone(Kinds.VOLUME, f"vfolder-{hexes}")
         assert [life.phase for life in entry.lives] == [FolderPhase.TRASHED]
-
-
-async def _pod(api: Api, name: str, claim: str) -> None:
-    """A pod that kubelet would run, bound to a node that does not exist."""
-    await api.apply(
-        Kinds.POD,
-        name,
-        {
-            "nodeName": "nowhere",
-            "terminationGracePeriodSeconds": 0,
-            "automountServiceAccountToken": False,
-            "containers": [{"name": "c", "image": "none"}],
-            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}],
-        },
-    )
 
 
 async def test_a_namespace_goes_away_with_everything_in_it(api: Api) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 
 import pytest
 
 from vfolder_backends.errors import (
+    DataMissing,
     RootLost,
     Unavailable,
 )
@@ -56,6 +58,27 @@ class RootRules(Rules):
                 await storage.build().attach(root_id)
         await storage.mount()
         assert await storage.build().attach(root_id) == root_id
+
+    async def test_a_root_that_may_not_be_initialised_stays_without_a_mark(
+        self, storage: StorageUnderTest, backend: StorageBackend
+    ) -> None:
+        """An existing mark is taken all the same."""
+        root_id = await backend.attach(None)
+        assert await storage.build().attach(None, initialise=False) == root_id
+        await storage.unmount()
+        for _ in range(2):
+            with pytest.raises(RootLost):
+                await storage.build().attach(None, initialise=False)
+        await storage.mount()
+
+    async def test_a_scope_that_must_exist_is_not_made(self, backend: StorageBackend) -> None:
+        """It was made once, and even its mark is gone: a storage that was rolled back."""
+        await backend.attach(None)
+        with pytest.raises(DataMissing):
+            await backend.ensure_scope(replace(scope_request(), must_exist=True))
+        assert [state async for state in backend.list_scopes()] == []
+        await backend.ensure_scope(replace(scope_request(), must_exist=True, recreate=True))
+        await backend.ensure_scope(replace(scope_request(), must_exist=True))
 
     async def test_nothing_happens_on_a_lost_root(
         self, storage: StorageUnderTest, backend: StorageBackend, folder: FolderHex
