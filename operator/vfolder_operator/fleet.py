@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vfolder_backends.config import BackendConfig
@@ -47,9 +46,6 @@ class Fleet:
     def get(self, name: str) -> Attached | None:
         """The storage, usable or not."""
         return self._attached.get(name)
-
-    def __iter__(self) -> Iterator[Attached]:
-        return iter(list(self._attached.values()))
 
     async def open(self, config: BackendConfig, spec: StorageBackendSpec) -> Attached:
         """Return the storage of that configuration, built anew when it changed.

@@ -5,7 +5,6 @@ object is not in it: decisions that lose something read the API server.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vfolder_operator.kube import Body, Kinds
@@ -73,10 +72,6 @@ class Store:
     def folders_of(self, scope: Key) -> list[Key]:
         """The folders in a scope."""
         return sorted(self._folders_by_scope.get(scope, ()), key=str)
-
-    def bodies(self, kind: Kinds) -> Iterator[Body]:
-        """All objects of one kind."""
-        return (body for key, body in list(self._objects.items()) if key.kind is kind)
 
     def _drop_indexes(self, key: Key) -> None:
         body = self._objects.get(key)

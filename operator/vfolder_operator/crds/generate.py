@@ -14,9 +14,7 @@ from vfolder_operator.crds.backend import StorageBackendSpec, StorageBackendStat
 from vfolder_operator.crds.common import JsonObject, Model, StatusModel, rules
 from vfolder_operator.crds.folder import VFolderSpec, VFolderStatus
 from vfolder_operator.crds.scope import QuotaScopeSpec, QuotaScopeStatus
-
-GROUP: Final = "vfolder.dev"
-VERSION: Final = "v1alpha1"
+from vfolder_operator.names import GROUP, VERSION
 
 
 @dataclass(frozen=True, slots=True)
