@@ -125,7 +125,7 @@ class Api:
         """Remove everything that tests make, held or not."""
         for kind in (
             Kinds.POD, Kinds.FOLDER, Kinds.CLAIM, Kinds.VOLUME, Kinds.SCOPE, Kinds.BACKEND,
-            Kinds.EVENT,
+            Kinds.EVENT, Kinds.LEASE,
         ):  # fmt: skip
             async for body in self.kube.list(kind):
                 meta = body["metadata"]

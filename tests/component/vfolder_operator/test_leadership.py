@@ -95,14 +95,6 @@ async def works(api: Api, name: str) -> None:
     await api.until_ready(Kinds.FOLDER, name, seconds=20)
 
 
-@pytest.fixture(autouse=True)
-async def no_lease(api: Api) -> None:
-    lease = await api.kube.find(Kinds.LEASE, "vfolder-operator", "vfolder-system")
-    if lease is not None:
-        uid = lease["metadata"]["uid"]
-        await api.kube.delete(Kinds.LEASE, "vfolder-operator", "vfolder-system", uid=uid)
-
-
 async def test_a_rolling_update_hands_over_at_once(
     api: Api, root: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
