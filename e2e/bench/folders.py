@@ -5,11 +5,10 @@ controller manager alone, which is what a provisioner waits for.
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from e2e.bench import audit, procs
+from e2e.bench import audit, procs, writes
 from e2e.bench.report import Figure, Section
 from e2e.bench.site import Site
 from e2e.bench.watch import Watch
@@ -70,8 +69,8 @@ def measure(site: Site) -> Section:
             Figure("all of them", ours.seconds, "s", pairs.seconds),
             Figure("of which the client wrote", ours.applying, "s", pairs.applying),
             Figure("deleted", COUNT / gone, "1/s"),
-            *_writes(ours.writes, pairs.writes),
-            *_steady_writes(steady),
+            *writes.of_objects(ours.writes, pairs.writes, COUNT),
+            *writes.at_rest(steady),
             Figure("operator, processor time per folder",
                    1000 * (full.cpu - empty.cpu) / COUNT, "ms"),
             Figure("operator, processor time at rest",
@@ -161,42 +160,3 @@ def _delete(site: Site) -> float:
         seconds = folders.until_gone(_DEADLINE) - started
     say(f"{COUNT} VFolders gone after {seconds:.1f} s")
     return seconds
-
-
-def _writes(ours: list[audit.Write], pairs: list[audit.Write]) -> Iterator[Figure]:
-    """Writes per folder, beside those per pair."""
-    counted, peer = _of_objects(ours), _of_objects(pairs)
-    for key in sorted({*counted, *peer}):
-        writer, resource = key
-        yield Figure(
-            f"writes to {resource} by {writer}",
-            counted[key] / COUNT,
-            "each",
-            peer[key] / COUNT if key in peer else None,
-        )
-    refused, peer_refused = _of_objects(ours, refused=True), _of_objects(pairs, refused=True)
-    for key in sorted({*refused, *peer_refused}):
-        writer, resource = key
-        yield Figure(
-            f"of these, {resource} by {writer}, refused",
-            refused[key] / COUNT,
-            "each",
-            peer_refused[key] / COUNT if key in peer_refused else None,
-        )
-
-
-def _of_objects(writes: list[audit.Write], *, refused: bool = False) -> Counter[tuple[str, str]]:
-    """Without what goes on anyway: leases, tokens, heartbeats."""
-    kinds = {"vfolders", "quotascopes", "storagebackends", "persistentvolumes",
-             "persistentvolumeclaims", "events"}  # fmt: skip
-    return audit.count(
-        write
-        for write in writes
-        if write.resource.partition("/")[0] in kinds and (write.refused or not refused)
-    )
-
-
-def _steady_writes(writes: list[audit.Write]) -> Iterator[Figure]:
-    by_operator = Counter(w.resource for w in writes if w.writer == audit.OPERATOR)
-    for resource in sorted({"vfolders", "vfolders/status", *by_operator}):
-        yield Figure(f"at rest, writes to {resource} by operator", by_operator[resource], "in all")

@@ -26,7 +26,7 @@ def measure(site: Site) -> Section:
         _round(site, node, volume, 1)
     empty_up, empty_down = _round(site, node, _EMPTY, COUNT)
     folder_up, folder_down = _round(site, node, _FOLDER, COUNT)
-    site.cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s", timeout=70)
+    site.drop(NAMESPACE)
     return Section(
         "pods",
         f"{COUNT} pods on one node",

@@ -84,7 +84,7 @@ def measure(site: Site) -> Section:
     for place in base.iterdir():
         place.rmdir()
     base.rmdir()
-    site.cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s", timeout=70)
+    site.drop(NAMESPACE)
     return Section(
         "publish",
         f"one folder at {COUNT} targets of a node",

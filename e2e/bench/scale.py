@@ -6,21 +6,16 @@ would only cost minutes, so the controller manager runs with a high client rate.
 """
 
 import asyncio
-import os
-import re
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from e2e.bench import procs
+from e2e.bench.operator_process import Operator
 from e2e.bench.report import Figure, Section
 from e2e.bench.watch import Watch
-from e2e.cluster import ControlPlane, RigError, commands, golang, network, packages
+from e2e.cluster import ControlPlane, golang, packages
 from e2e.cluster.paths import REPOSITORY
 from e2e.cluster.progress import say
 from vfolder_operator.kube import Body, Kinds, Kube
@@ -32,63 +27,6 @@ _BACKEND = "disk"
 _WIDTH = 32
 _DEADLINE = 600.0
 _SETTLE_SECONDS = 10.0
-_RECONCILED = re.compile(r'^vfolder_reconciles_total\{kind="VFolder",outcome="ok"\} (\S+)$', re.M)
-
-
-class Operator:
-    """One process of the operator's program."""
-
-    def __init__(self, kubeconfig: Path, log: Path) -> None:
-        self._port = network.free_ports(1)[0]
-        settings = {"KUBECONFIG": str(kubeconfig), "PORT": str(self._port), "IDENTITY": "bench"}
-        environment = {f"VFOLDER_OPERATOR_{name}": value for name, value in settings.items()}
-        self._log = log
-        self._started = time.monotonic()
-        with log.open("ab") as stream:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "vfolder_operator"],
-                env={**os.environ, **environment},
-                stderr=stream,
-            )
-
-    def usage(self) -> procs.Usage:
-        """What it has used."""
-        return procs.usage(self._process.pid)
-
-    def until_ready(self) -> float:
-        """Wait until it leads and watches; returns the seconds since its start."""
-        commands.wait_until(self._ready, "the operator is ready", _DEADLINE, every=0.05)
-        return time.monotonic() - self._started
-
-    def until_reconciled(self, count: int) -> float:
-        """Wait until that many VFolders were looked at; returns the seconds since its start."""
-        commands.wait_until(
-            lambda: self._reconciled() >= count, f"{count} reconciled", _DEADLINE, every=0.5
-        )
-        return time.monotonic() - self._started
-
-    def stop(self) -> None:
-        """End it in good order."""
-        self._process.terminate()
-        self._process.wait(60)
-
-    def _ready(self) -> bool:
-        if self._process.poll() is not None:
-            said = commands.tail(self._log.read_text())
-            raise RigError(f"the operator ended with {self._process.returncode}:\n{said}")
-        try:
-            self._get("/readyz")
-        except OSError:
-            return False
-        return True
-
-    def _reconciled(self) -> float:
-        found = _RECONCILED.search(self._get("/metrics"))
-        return float(found[1]) if found else 0.0
-
-    def _get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=20) as answer:
-            return str(answer.read().decode())
 
 
 def measure() -> Section:
@@ -102,15 +40,15 @@ def measure() -> Section:
         _prepare(control_plane)
         log = Path(folder, "operator.log")
         with _running(control_plane, log) as operator:
-            first = operator.until_ready()
+            first = operator.until_ready(_DEADLINE)
             _make_scopes(control_plane, Path(folder, "storage"))
             empty = operator.usage()
             making = _make_folders(control_plane)
             time.sleep(_SETTLE_SECONDS)
             full = operator.usage()
         with _running(control_plane, log) as operator:
-            again = operator.until_ready()
-            looked = operator.until_reconciled(COUNT)
+            again = operator.until_ready(_DEADLINE)
+            looked = operator.until_reconciled(COUNT, _DEADLINE)
             time.sleep(_SETTLE_SECONDS)
             rested = operator.usage()
         say(f"{COUNT} VFolders: {full.resident:.0f} MiB, after a restart {rested.resident:.0f} MiB")

@@ -13,6 +13,8 @@ from e2e.cluster import Ceph, Cluster, golang, images, packages
 from e2e.cluster.progress import say
 from e2e.world import BACKEND, RELEASE, SYSTEM, Body, World
 
+_GONE_SECONDS = 180
+
 
 class Times:
     """Seconds that the steps of a start took, in order."""
@@ -95,6 +97,11 @@ class Site(World):
         self.cluster.run(
             "kubectl", "create", "-f", "-", stdin=json.dumps(manifest), timeout=timeout
         )
+
+    def drop(self, namespace: str) -> None:
+        """Delete a namespace, and wait: what goes on in the background would disturb others."""
+        words = ("delete", "namespace", namespace, f"--timeout={_GONE_SECONDS}s")
+        self.cluster.kubectl(*words, timeout=_GONE_SECONDS + 10)
 
     def operator(self) -> int:
         """The process of the operator that leads."""

@@ -1,7 +1,6 @@
 """How long things take to start: the whole site with a warm cache, and the node plugin."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -66,8 +65,8 @@ def _start_plugin() -> float:
             commands.wait_until(lambda: _listens(registration), what, _DEADLINE, every=_POLL)
             return time.perf_counter() - started
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(_DEADLINE)
+            process.kill()
+            process.wait()
 
 
 def _listens(path: Path) -> bool:

@@ -143,7 +143,12 @@ class Cluster:
 
     def environment(self) -> dict[str, str]:
         """The variables that a client needs inside the cluster's network."""
-        return {"KUBECONFIG": str(self.kubeconfig), "PATH": paths.program_path()}
+        return {
+            "KUBECONFIG": str(self.kubeconfig),
+            # Else what kubectl has seen of a cluster outlives it, where there is no HOME even here.
+            "KUBECACHEDIR": str(self.kubeconfig.parent / "kubectl-cache"),
+            "PATH": paths.program_path(),
+        }
 
     def command(self, words: Sequence[str]) -> list[str]:
         """The command line that runs `words` inside the cluster's network."""

@@ -280,7 +280,12 @@ class ControlPlane:
 
     def environment(self) -> dict[str, str]:
         """The variables that a client needs."""
-        return {"KUBECONFIG": str(self.kubeconfig), "PATH": paths.program_path()}
+        return {
+            "KUBECONFIG": str(self.kubeconfig),
+            # Else what kubectl has seen of a cluster outlives it, where there is no HOME even here.
+            "KUBECACHEDIR": str(self.kubeconfig.parent / "kubectl-cache"),
+            "PATH": paths.program_path(),
+        }
 
     def kubectl(self, *words: str, stdin: str | None = None, timeout: float = 60) -> str:
         """Run kubectl as the administrator and return what it prints.
@@ -288,8 +293,8 @@ class ControlPlane:
         Raises:
             CommandFailed: kubectl failed; the message holds what it said.
         """
-        kubeconfig = f"--kubeconfig={self.kubeconfig}"
-        return commands.run("kubectl", kubeconfig, *words, stdin=stdin, timeout=timeout)
+        env = self.environment()
+        return commands.run("kubectl", *words, env=env, stdin=stdin, timeout=timeout)
 
     def __enter__(self) -> "ControlPlane":
         self.start()
