@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 
 import kopf
 
@@ -62,7 +63,7 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue(
             self._work, self._lane, settings.workers, max(4, settings.workers // 4)
         )
-        self._feed = Feed(self._store, self._queue.add)
+        self._feed = Feed(self._store, self._queue.add, partial(self._queue.add, first=True))
         self._stop = asyncio.Event()
         self._reconcilers: dict[Kinds, Callable[[Key], Awaitable[float | None]]] = {}
         self._leading = False

@@ -72,14 +72,15 @@ class WorkQueue(Generic[K]):
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, key: K) -> None:
-        """Have the key looked at now."""
+    def add(self, key: K, *, first: bool = False) -> None:
+        """Have the key looked at now; `first` goes ahead of all that wait in its lane."""
         self._due.pop(key, None)
         if key in self._running:
             self._dirty.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
-            self._lanes.setdefault(self._lane(key), deque()).append(key)
+            lane = self._lanes.setdefault(self._lane(key), deque())
+            (lane.appendleft if first else lane.append)(key)
             self._dispatch()
 
     def add_after(self, key: K, seconds: float) -> None:

@@ -16,9 +16,13 @@ class Feed:
     reconciler looks at enqueues nothing.
     """
 
-    def __init__(self, store: Store, enqueue: Callable[[Key], None]) -> None:
+    def __init__(
+        self, store: Store, enqueue: Callable[[Key], None], hurry: Callable[[Key], None]
+    ) -> None:
+        """`hurry` enqueues ahead of others: what is nearly done comes before what is new."""
         self._store = store
         self._enqueue = enqueue
+        self._hurry = hurry
 
     def seen(self, kind: Kinds, body: Body) -> None:
         """An object is there."""
@@ -59,7 +63,7 @@ class Feed:
             case _:
                 owner = folder_key(body)
                 if owner is not None:
-                    self._enqueue(owner)
+                    self._hurry(owner)
 
 
 def _essence(kind: Kinds, body: Body) -> tuple[Any, ...]:

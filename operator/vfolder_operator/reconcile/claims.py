@@ -3,8 +3,8 @@
 Bound without waiting for the controller manager's slow client where that is safe: the claim is made
 first, then the volume with the claim's uid in its claimRef. Once the controller manager has moved
 the volume out of Pending it holds the volume in its cache, and only then the claim is marked as
-bound; a claim marked earlier could be announced as lost. That is four writes of ours and one of the
-controller manager's per folder.
+bound; a claim marked earlier could be announced as lost. That is three writes of ours and one of
+the controller manager's per folder.
 """
 
 from dataclasses import dataclass
@@ -203,28 +203,22 @@ class Claims:
         raise _binding(request)
 
     async def _mark_bound(self, request: ClaimRequest, claim: Body) -> None:
+        """Say that the claim is bound: annotation and status in one write.
+
+        In two, the controller manager would use its few writes a second to fill the gap.
+        """
         key = request.claim_key
-        if BIND_COMPLETED not in (claim["metadata"].get("annotations") or {}):
-            claim = await self._kube.patch(
-                Kinds.CLAIM,
-                key.name,
-                key.namespace,
-                {"metadata": {"annotations": {BIND_COMPLETED: "yes"}}},
-            )
-        if claim.get("status", {}).get("phase") != "Bound":
-            claim = await self._kube.patch(
-                Kinds.CLAIM,
-                key.name,
-                key.namespace,
-                {
-                    "status": {
-                        "phase": "Bound",
-                        "accessModes": list(request.spec.claim.access_modes),
-                        "capacity": {"storage": request.size},
-                    }
-                },
-                subresource="status",
-            )
+        patch = {
+            "metadata": {"uid": claim["metadata"]["uid"], "annotations": {BIND_COMPLETED: "yes"}},
+            "status": {
+                "phase": "Bound",
+                "accessModes": list(request.spec.claim.access_modes),
+                "capacity": {"storage": request.size},
+            },
+        }
+        claim = await self._kube.patch(
+            Kinds.CLAIM, key.name, key.namespace, patch, subresource="status"
+        )
         self._store.put(Kinds.CLAIM, claim)
 
     async def remove(self, request: ClaimRequest) -> None:

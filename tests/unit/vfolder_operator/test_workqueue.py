@@ -125,6 +125,26 @@ async def test_the_earlier_of_two_dates_counts_and_an_event_beats_both() -> None
     assert len(times) == 2
 
 
+async def test_what_is_nearly_done_goes_first() -> None:
+    done: list[str] = []
+    started, go = asyncio.Event(), asyncio.Event()
+
+    async def work(key: str) -> None:
+        started.set()
+        await go.wait()
+        done.append(key)
+
+    async with running(work, workers=1) as queue:
+        queue.add("a0")
+        await started.wait()
+        queue.add("a1")
+        queue.add("a2", first=True)
+        go.set()
+        while len(done) < 3:
+            await asyncio.sleep(0)
+    assert done == ["a0", "a2", "a1"]
+
+
 async def test_draining_lets_running_work_end_and_starts_nothing() -> None:
     started, ended = asyncio.Event(), asyncio.Event()
     done: list[str] = []
