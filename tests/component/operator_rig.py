@@ -177,6 +177,16 @@ async def eventually(
         await asyncio.sleep(0.05)
 
 
+async def after_sweeps(storage: MemoryStorage, count: int = 3) -> None:
+    """Until the storage was listed that often again."""
+    before = storage.calls["list_scopes"]
+
+    async def swept() -> bool:
+        return storage.calls["list_scopes"] >= before + count
+
+    await eventually(swept, 15, lambda: "no sweeps")
+
+
 @contextlib.asynccontextmanager
 async def running_operator(
     api: Api, storage: MemoryStorage, **settings: Any

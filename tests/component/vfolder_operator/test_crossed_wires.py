@@ -9,6 +9,7 @@ import pytest
 from operator_rig import (
     NAMESPACE,
     Api,
+    after_sweeps,
     condition,
     eventually,
     hold_claim,
@@ -23,16 +24,6 @@ from vfolder_backends.testing.memory import MemoryStorage
 from vfolder_operator.kube import Body, Kinds
 
 GI = 1 << 30
-
-
-async def after_sweeps(storage: MemoryStorage, count: int = 3) -> None:
-    """Until the storage was listed that often again."""
-    before = storage.calls["list_scopes"]
-
-    async def swept() -> bool:
-        return storage.calls["list_scopes"] >= before + count
-
-    await eventually(swept, 15, lambda: "no sweeps")
 
 
 async def test_a_former_folder_of_the_same_name_is_not_taken_for_the_new_one(api: Api) -> None:

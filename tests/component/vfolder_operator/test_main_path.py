@@ -1,8 +1,6 @@
 """From objects to a bound claim, in any order, and back."""
 
-import asyncio
-
-from operator_rig import Api, condition, hold_claim, running_operator
+from operator_rig import Api, after_sweeps, condition, hold_claim, running_operator
 
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.port import FolderPhase
@@ -40,7 +38,8 @@ async def test_a_folder_becomes_ready_whatever_is_applied_first(api: Api) -> Non
 
 
 async def test_two_writes_make_a_folder_ready_and_then_there_are_none(api: Api) -> None:
-    async with running_operator(api, MemoryStorage()):
+    storage = MemoryStorage()
+    async with running_operator(api, storage):
         await api.backend()
         await api.scope()
         await api.until_ready(Kinds.SCOPE, "research")
@@ -48,17 +47,11 @@ async def test_two_writes_make_a_folder_ready_and_then_there_are_none(api: Api) 
         folder = await api.until_ready(Kinds.FOLDER, "data")
         managers = folder["metadata"]["managedFields"]
         before = folder["metadata"]["resourceVersion"]
-        sweeps = 3
-        await _probes(api, sweeps)
+        await after_sweeps(storage)
         after = await api.get(Kinds.FOLDER, "data")
     assert after["metadata"]["resourceVersion"] == before, "a write in steady state"
     assert made["metadata"]["generation"] == after["metadata"]["generation"], "spec was written"
     assert {m.get("subresource", "") for m in managers} == {"", "status"}
-
-
-async def _probes(api: Api, count: int) -> None:
-    """Wait until the operator has looked at the storage that often (0.5 s apart)."""
-    await asyncio.sleep(0.6 * count)
 
 
 async def test_deletion_waits_for_the_last_pod_and_ends_in_the_trash(api: Api) -> None:
