@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 from vfolder_backends.access import RootAccess
@@ -16,15 +17,14 @@ from vfolder_backends.errors import (
     NotOurs,
     Unavailable,
 )
+from vfolder_backends.facts import Health, PerformanceMetrics
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.port import (
     BackendRef,
     FolderRequest,
     FolderState,
-    Health,
     Limits,
     Owner,
-    PerformanceMetrics,
     PurgePolicy,
     PurgeResult,
     ScopeRequest,
@@ -76,10 +76,10 @@ class TreeBackend:
         async with self._deadline():
             return await self._driver.metrics()
 
-    async def prepare_scope(self, scope: ScopeHex) -> BackendRef:
-        """Reserve vendor ids for a new scope."""
+    async def prepare_scope(self, scope: ScopeHex, ref: BackendRef) -> BackendRef:
+        """Reserve vendor ids for a new scope, or confirm those recorded before."""
         async with self._deadline():
-            return await self._driver.prepare(scope)
+            return await self._driver.prepare(scope, ref)
 
     async def ensure_scope(self, request: ScopeRequest) -> ScopeState:
         """Make the scope with its limits, finish or take it, or return the one that is there."""
@@ -90,7 +90,9 @@ class TreeBackend:
                 try:
                     scopes.check(place, request)
                     if await self._advance(place, request):
-                        return await self._read_scope(request.scope, request.owner)
+                        progress = await self._driver.settle(request.scope)
+                        state = await self._read_scope(request.scope, request.owner)
+                        return replace(state, progress=progress)
                 except (NotOurs, DataMissing):
                     # Another actor may get on between two looks: only what is seen twice counts.
                     if place == before:

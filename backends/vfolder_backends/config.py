@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vfolder_backends.errors import Misconfigured, UnknownOption
+from vfolder_backends.ledger import DiskLedger, IdLedger
 from vfolder_backends.port import StorageBackend
 
 
@@ -29,6 +30,11 @@ class BackendConfig:
         root: the directory in which the operator sees the tree.
         credentials: the Secret's values, never logged.
         call_timeout: deadline of each port call in seconds.
+        node_fs_type: what nodes mount the storage as (`nfs`, `ceph`); empty where it is mounted on
+            them already and folders are bound from there.
+        user_namespaces: whether every pod that gets a folder runs in a user namespace of its own,
+            so that no file's owner there may change project ids.
+        ids: where project ids come from.
     """
 
     name: str
@@ -41,6 +47,9 @@ class BackendConfig:
     insecure_skip_verify: bool = False
     max_concurrent: int = 8
     call_timeout: float = 30.0
+    node_fs_type: str = ""
+    user_namespaces: bool = False
+    ids: IdLedger = field(default_factory=DiskLedger, repr=False, compare=False)
 
 
 class BackendFactory(Protocol):

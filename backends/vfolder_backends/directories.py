@@ -11,16 +11,10 @@ from typing import Final, Protocol
 
 from vfolder_backends.access import RootAccess
 from vfolder_backends.driver import DriverHealth, ScopeQuota
+from vfolder_backends.facts import Capabilities, Capacity, PerformanceMetrics
 from vfolder_backends.ids import ScopeHex
 from vfolder_backends.openat import directory
-from vfolder_backends.port import (
-    BackendRef,
-    Capabilities,
-    Capacity,
-    Limits,
-    PerformanceMetrics,
-    Usage,
-)
+from vfolder_backends.port import BackendRef, Limits, Progress, Usage
 from vfolder_backends.tree import files
 
 _MODE: Final = 0o711  # passed through, never listed, by those who mount a folder below it
@@ -84,13 +78,17 @@ class DirectoryDriver:
         """None: a mounted file system tells nothing about the whole storage."""
         return None
 
-    async def prepare(self, scope: ScopeHex) -> BackendRef:
+    async def prepare(self, scope: ScopeHex, ref: BackendRef) -> BackendRef:
         """No ids are needed: the path is the identity."""
         return {}
 
     async def create(self, scope: ScopeHex, ref: BackendRef) -> None:
         """Make the directory."""
         await self._access.run(_make, scope)
+
+    async def settle(self, scope: ScopeHex) -> Progress | None:
+        """None: a quota on a directory holds for what lies in it already."""
+        return None
 
     async def read(self, scope: ScopeHex) -> ScopeQuota:
         """Read one directory's quota."""

@@ -8,16 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from vfolder_backends.facts import Capabilities, Capacity, Enforcement, PerformanceMetrics
 from vfolder_backends.ids import ScopeHex
-from vfolder_backends.port import (
-    BackendRef,
-    Capabilities,
-    Capacity,
-    Enforcement,
-    Limits,
-    PerformanceMetrics,
-    Usage,
-)
+from vfolder_backends.port import BackendRef, Limits, Progress, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +62,23 @@ class QuotaDriver(Protocol):
         """Rates of the whole storage, None where it has none to tell."""
         ...
 
-    async def prepare(self, scope: ScopeHex) -> BackendRef:
-        """Reserve vendor ids for a new scope."""
+    async def prepare(self, scope: ScopeHex, ref: BackendRef) -> BackendRef:
+        """Reserve vendor ids for a new scope, or confirm those in `ref`, recorded before."""
         ...
 
     async def create(self, scope: ScopeHex, ref: BackendRef) -> None:
         """Make the container, so that it is seen as `<root>/<scope>`; there already is success."""
+        ...
+
+    async def settle(self, scope: ScopeHex) -> Progress | None:
+        """Go on with what an existing container needs before limits hold on it.
+
+        Works for at most about half of a call's deadline and may be called any number of times;
+        quick once all is done.
+
+        Returns:
+            How far it is, None when nothing is left to do.
+        """
         ...
 
     async def read(self, scope: ScopeHex) -> ScopeQuota:

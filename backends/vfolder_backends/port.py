@@ -20,30 +20,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from vfolder_backends.facts import Enforcement, Health, PerformanceMetrics
 from vfolder_backends.ids import FolderHex, ScopeHex
-
-
-class Level(StrEnum):
-    """How far a limit holds, strongest first."""
-
-    ENFORCED = "Enforced"  # no process in a pod can pass it beyond the stated window
-    DELAYED = "Delayed"  # holds, but is noticed late
-    COOPERATIVE = "Cooperative"  # a hostile client, or a file's owner, can get round it
-    ADVISORY = "Advisory"  # only reported
-    NONE = "None"  # not even that
-
-    def at_least(self, other: "Level") -> bool:
-        """Whether this level promises what `other` promises."""
-        order = list(Level)
-        return order.index(self) <= order.index(other)
-
-
-class Tristate(StrEnum):
-    """A fact that may not be known."""
-
-    YES = "Yes"
-    NO = "No"
-    UNKNOWN = "Unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,66 +53,6 @@ class Usage:
     observed_at: float
     source: str = "QuotaCounter"
     trash_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Enforcement:
-    """How far the limits of one scope hold, and what a writer sees."""
-
-    bytes: Level
-    files: Level
-    root_bypass: Tristate
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What this storage can do, probed where it can be; shown in the StorageBackend's status."""
-
-    enforcement: Enforcement
-    over_limit_errno: str = ""  # ENOSPC or EDQUOT; empty where nothing is enforced
-    error_at: str = "Write"  # Write | Close: where a buffered writer meets the errno
-    accounting: str = "None"  # Allocated | FileSize | Logical | None: what counts as used
-    df_shows: str = "Backend"  # Scope | MountRoot | Backend: what `df` in a pod shows
-    isolation: str = "NodeOnly"  # Export | NodeOnly: what keeps pods of other tenants out
-    granularity_bytes: int = 1
-    usage_lag_seconds: int = 0
-    fast_usage: bool = False
-    folder_usage: bool = False
-    files_count_directories: bool = True
-    clone: str = "None"  # Reflink | Server | None
-    snapshot: bool = False
-    mount_strategy: str = "PerFolder"
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """Bytes of the whole storage behind the root."""
-
-    total_bytes: int
-    used_bytes: int
-    observed_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What a probe saw; `warnings` are shown and change nothing."""
-
-    capabilities: Capabilities
-    capacity: Capacity | None
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PerformanceMetrics:
-    """Rates of the whole storage; None where it has no value."""
-
-    read_ops_per_second: float | None = None
-    write_ops_per_second: float | None = None
-    read_bytes_per_second: float | None = None
-    write_bytes_per_second: float | None = None
-    read_seconds_per_op: float | None = None
-    write_seconds_per_op: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +90,28 @@ BackendRef = Mapping[str, str | int]
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """Work that takes longer than one call; the same call again goes on with it.
+
+    Attributes:
+        reason: CamelCase word for a condition, such as Tagging or Copying.
+        message: what is going on.
+        done: how many entries are done.
+        total: how many there are, None when that is not known.
+    """
+
+    reason: str
+    message: str
+    done: int = 0
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ScopeRequest:
     """A scope as it is wanted.
 
     Attributes:
-        ref: what `prepare_scope` gave, as recorded in the object's status.
+        ref: what `prepare_scope` gave last, as recorded in the object's status.
         adoption: leave to take over existing data that is not marked for `owner`.
         recreate: the owner asked for an empty one in place of what is missing.
         must_exist: it was made once: a missing one is not made again, its mark gone or not.
@@ -193,7 +128,7 @@ class ScopeRequest:
 
 @dataclass(frozen=True, slots=True)
 class ScopeState:
-    """A scope as the storage shows it."""
+    """A scope as the storage shows it; its limits hold once there is no `progress` any more."""
 
     scope: ScopeHex
     owner: Owner | None
@@ -202,12 +137,14 @@ class ScopeState:
     usage: Usage | None
     enforcement: Enforcement
     ref: BackendRef = field(default_factory=dict)
+    progress: Progress | None = None
 
 
 class FolderPhase(StrEnum):
     """Where a folder is in its life."""
 
     LIVE = "Live"
+    FILLING = "Filling"  # a clone whose copy is not complete; nobody can use it yet
     TRASHED = "Trashed"  # can be restored
     PURGING = "Purging"  # past the point of no return
     MISSING = "Missing"  # marked, and not there
@@ -223,8 +160,19 @@ class FolderAttributes:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderSource:
+    """The live folder that a clone is made of, on the same storage."""
+
+    scope: ScopeHex
+    folder: FolderHex
+
+
+@dataclass(frozen=True, slots=True)
 class FolderRequest:
-    """A folder as it is wanted; the fields mean what they mean in `ScopeRequest`."""
+    """A folder as it is wanted; the fields mean what they mean in `ScopeRequest`.
+
+    `source` makes a new folder a clone; one that is live already is never filled again.
+    """
 
     scope: ScopeHex
     folder: FolderHex
@@ -233,6 +181,7 @@ class FolderRequest:
     must_exist: bool = False  # never make it: it was Ready once, or is named to be adopted
     adoption: Adoption | None = None
     recreate: bool = False
+    source: FolderSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +196,7 @@ class FolderState:
     attributes: FolderAttributes = FolderAttributes()
     usage: Usage | None = None
     since: float | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,12 +240,17 @@ class StorageBackend(Protocol):
         """Rates of the whole storage, None where it has none to tell."""
         ...
 
-    async def prepare_scope(self, scope: ScopeHex) -> BackendRef:
-        """Reserve vendor ids for a new scope; recorded in its status before `ensure_scope`."""
+    async def prepare_scope(self, scope: ScopeHex, ref: BackendRef) -> BackendRef:
+        """Reserve vendor ids for a new scope, or confirm those in `ref`, recorded before.
+
+        What is returned is recorded in the scope's status before `ensure_scope` uses it.
+        """
         ...
 
     async def ensure_scope(self, request: ScopeRequest) -> ScopeState:
         """Make the scope with its limits, or return the one that is there, its limits untouched.
+
+        What it needs before limits hold may take many calls: see `ScopeState.progress`.
 
         Raises:
             NotOurs: it is there for somebody else, or unmarked, and no adoption allows it.
@@ -329,6 +284,8 @@ class StorageBackend(Protocol):
 
     async def ensure_folder(self, request: FolderRequest) -> FolderState:
         """Make the folder, or return the one that is there with its attributes set as asked.
+
+        A clone may take many calls: it is FILLING, with its progress, until the copy is complete.
 
         Raises:
             NotFound: the scope is not there, or `must_exist` and there is no such folder.

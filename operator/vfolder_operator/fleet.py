@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.errors import BackendError
-from vfolder_backends.port import Health, StorageBackend
+from vfolder_backends.facts import Health
+from vfolder_backends.port import StorageBackend
 from vfolder_backends.registry import Registry
 from vfolder_operator.crds.backend import StorageBackendSpec
 

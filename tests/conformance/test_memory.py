@@ -1,6 +1,6 @@
 import pytest
 
-from vfolder_backends.port import Capabilities, Enforcement, Level, Tristate
+from vfolder_backends.facts import Capabilities, Enforcement, Level, Tristate
 from vfolder_backends.testing.conformance import BackendConformance
 from vfolder_backends.testing.memory_storage import MemoryStorage
 from vfolder_backends.testing.storages import MemoryUnderTest

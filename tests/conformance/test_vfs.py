@@ -4,7 +4,8 @@ import subprocess
 import pytest
 
 from vfolder_backends.errors import BackendError
-from vfolder_backends.port import Level, Limits
+from vfolder_backends.facts import Level
+from vfolder_backends.port import Limits
 from vfolder_backends.testing.conformance import TreeConformance
 from vfolder_backends.testing.conformance.base import DATASETS, SCOPE, purge_all
 from vfolder_backends.testing.storages import TreeUnderTest

@@ -22,6 +22,7 @@ from vfolder_backends.errors import (
     RootMissing,
     Unavailable,
 )
+from vfolder_backends.facts import Health, Level, PerformanceMetrics
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.layout import folder_path
 from vfolder_backends.port import (
@@ -30,11 +31,8 @@ from vfolder_backends.port import (
     FolderPhase,
     FolderRequest,
     FolderState,
-    Health,
-    Level,
     Limits,
     Owner,
-    PerformanceMetrics,
     PurgePolicy,
     PurgeResult,
     ScopeRequest,
@@ -117,7 +115,7 @@ class MemoryBackend:
         async with self._call("metrics"):
             return self._storage.performance
 
-    async def prepare_scope(self, scope: ScopeHex) -> BackendRef:
+    async def prepare_scope(self, scope: ScopeHex, ref: BackendRef) -> BackendRef:
         """Nothing needs reserving."""
         async with self._call("prepare_scope"):
             return {}

@@ -7,19 +7,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vfolder_backends.errors import BackendError
-from vfolder_backends.ids import FolderHex, ScopeHex
-from vfolder_backends.port import (
+from vfolder_backends.facts import (
     Capabilities,
     Capacity,
     Enforcement,
-    FolderAttributes,
-    FolderPhase,
     Level,
-    Limits,
-    Owner,
     PerformanceMetrics,
     Tristate,
 )
+from vfolder_backends.ids import FolderHex, ScopeHex
+from vfolder_backends.port import FolderAttributes, FolderPhase, Limits, Owner
 
 ENFORCED: Final = Capabilities(
     Enforcement(Level.ENFORCED, Level.ENFORCED, Tristate.NO, "kept in memory"),

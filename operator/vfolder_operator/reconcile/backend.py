@@ -4,7 +4,7 @@ import base64
 
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.errors import BackendError, Misconfigured, RootLost, RootMissing
-from vfolder_backends.port import Capabilities, Health
+from vfolder_backends.facts import Capabilities, Health
 from vfolder_operator.conditions import Condition, timestamp
 from vfolder_operator.crds.backend import (
     BackendDisplay,
@@ -121,6 +121,7 @@ class BackendReconciler:
             insecure_skip_verify=spec.tls.insecure_skip_verify,
             max_concurrent=spec.limits.max_concurrent,
             call_timeout=settings.call_seconds,
+            node_fs_type=spec.mount.fs_type if spec.mount is not None else "",
         )
 
     async def _credentials(self, spec: StorageBackendSpec) -> dict[str, str]:

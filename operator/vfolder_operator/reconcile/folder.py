@@ -42,7 +42,7 @@ class FolderReconciler(Reconciler[VFolderStatus]):
         """A scope may have waited for it."""
         self._ctx.enqueue(scope_key(body))
 
-    async def converge(self, key: Key, body: Body) -> VFolderStatus:
+    async def converge(self, key: Key, body: Body) -> tuple[VFolderStatus, float | None]:
         """Make the folder and its claim."""
         spec = parse_spec(VFolderSpec, body)
         scope_body, scope = self._scope(key, body)
@@ -78,7 +78,7 @@ class FolderReconciler(Reconciler[VFolderStatus]):
             request = self._claim_request(key, body, spec, handle, limit)
             await self._claims.ensure(request, backend)
             claim = request.claim_key.name
-        return self._report(self._ctx.store.get(key) or body, state, handle, claim)
+        return self._report(self._ctx.store.get(key) or body, state, handle, claim), None
 
     def _claim_request(
         self, key: Key, body: Body, spec: VFolderSpec, handle: VolumeHandle, limit: int | None

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from vfolder_backends.port import Capabilities, Level, Limits, Usage
+from vfolder_backends.facts import Capabilities, Level
+from vfolder_backends.port import Limits, Usage
 from vfolder_backends.sizes import format_bytes, parse_limit, round_up
 from vfolder_operator.conditions import Condition
 from vfolder_operator.crds.backend import StorageBackendSpec

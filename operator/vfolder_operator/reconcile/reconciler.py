@@ -20,6 +20,9 @@ from vfolder_operator.reconcile.hold import Hold
 from vfolder_operator.store import Key
 from vfolder_operator.workqueue import Retry
 
+CONTINUE_SECONDS = 0.05
+"""Pause between two calls of work that takes longer than one: others on the storage get a turn."""
+
 ModelT = TypeVar("ModelT", bound=Model)
 StatusT = TypeVar("StatusT", bound=ObjectStatus)
 
@@ -33,8 +36,8 @@ class Reconciler(ABC, Generic[StatusT]):
         self._ctx = context
 
     @abstractmethod
-    async def converge(self, key: Key, body: Body) -> StatusT:
-        """Make it so, and return what then is true."""
+    async def converge(self, key: Key, body: Body) -> tuple[StatusT, float | None]:
+        """Make it so; return what then is true, and when to come again if work goes on."""
 
     @abstractmethod
     async def take_down(self, key: Key, body: Body) -> None:
@@ -59,10 +62,10 @@ class Reconciler(ABC, Generic[StatusT]):
         if body["metadata"].get("deletionTimestamp"):
             return await self._delete(key, body)
         try:
-            status = await self.converge(key, body)
+            status, again = await self.converge(key, body)
         except (BackendError, Hold) as error:
             return await self._held(key, Hold.of(error))
-        return await self._ctx.tell(key, self._ctx.store.get(key) or body, status) or None
+        return await self._ctx.tell(key, self._ctx.store.get(key) or body, status) or again
 
     def old_status(self, body: Body) -> StatusT:
         """The status as it is shown."""

@@ -13,8 +13,13 @@ from vfolder_operator.names import ANNOTATION_ID, ANNOTATION_START_EMPTY
 from vfolder_operator.reconcile import policies
 from vfolder_operator.reconcile.hold import Hold
 from vfolder_operator.reconcile.policies import LimitAction
-from vfolder_operator.reconcile.reconciler import Reconciler, parse_spec
-from vfolder_operator.reconcile.scope_status import Seen, limits_status, scope_status
+from vfolder_operator.reconcile.reconciler import CONTINUE_SECONDS, Reconciler, parse_spec
+from vfolder_operator.reconcile.scope_status import (
+    Seen,
+    describe_progress,
+    limits_status,
+    scope_status,
+)
 from vfolder_operator.store import Key
 
 
@@ -34,7 +39,7 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
         self._ctx.metrics.scope_gone(body["spec"]["backend"], key)
         self._ctx.enqueue(Key(Kinds.BACKEND, "", body["spec"]["backend"]))
 
-    async def converge(self, key: Key, body: Body) -> QuotaScopeStatus:
+    async def converge(self, key: Key, body: Body) -> tuple[QuotaScopeStatus, float | None]:
         """Make the scope and its limits, or read those of one that may not be changed now."""
         spec, old = parse_spec(QuotaScopeSpec, body), self.old_status(body)
         backend = self._ctx.backend(spec.backend)
@@ -74,19 +79,25 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
             ) from error
         if recreate:
             body = await self._ctx.annotate(key, body, {ANNOTATION_START_EMPTY: None})
+        ref |= {name: str(value) for name, value in state.ref.items()}
         seen = Seen(scope, ref, state, old.applied_limits, policies.IN_SYNC)
+        if state.progress is not None:
+            problem = Hold(state.progress.reason, describe_progress(state.progress))
+            return scope_status(self._ctx, key, body, spec, seen, problem), CONTINUE_SECONDS
         if problem is None:
             seen, problem = await self._limit(body, spec, backend, owner, seen, wanted)
-        return scope_status(self._ctx, key, body, spec, seen, problem)
+        return scope_status(self._ctx, key, body, spec, seen, problem), None
 
     async def _reserve(
         self, key: Key, body: Body, scope: QuotaScopeID, backend: Attached, old: QuotaScopeStatus
     ) -> dict[str, str]:
         """The storage's own ids for the scope; recorded before they are used."""
-        if old.backend_ref:
-            return old.backend_ref
-        ref = {k: str(v) for k, v in (await backend.port.prepare_scope(scope.hex)).items()}
-        if ref:
+        known = old.backend_ref or {}
+        if old.path is not None:
+            return dict(known)
+        prepared = await backend.port.prepare_scope(scope.hex, known)
+        ref = {name: str(value) for name, value in prepared.items()}
+        if ref != known:
             early = old.model_copy(update={"scope_id": str(scope), "backend_ref": ref})
             await self._ctx.tell(key, body, early)
         return ref

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from vfolder_backends.facts import Level
 from vfolder_backends.ids import QuotaScopeID
-from vfolder_backends.port import Level, Limits, ScopeState, Usage
+from vfolder_backends.port import Limits, Progress, ScopeState, Usage
 from vfolder_backends.sizes import UNLIMITED, format_bytes
 from vfolder_operator.conditions import Condition, parse_timestamp, timestamp
 from vfolder_operator.crds.scope import (
@@ -130,6 +131,10 @@ def quota_enforced(spec: QuotaScopeSpec, state: ScopeState) -> Condition:
     levels = [level for _, limit, _, level in rows if limit is not None]
     if not levels:
         return Condition("QuotaEnforced", True, "Unlimited", "no limit is asked for")
+    if state.progress is not None:
+        return Condition(
+            "QuotaEnforced", False, state.progress.reason, describe_progress(state.progress)
+        )
     for name, limit, present, level in rows:
         if limit is not None and present is None and level is not Level.NONE:
             missing = f"the storage shows no limit on {name}"
@@ -137,6 +142,12 @@ def quota_enforced(spec: QuotaScopeSpec, state: ScopeState) -> Condition:
     weakest = max(levels, key=list(Level).index)
     holds = weakest.at_least(Level.COOPERATIVE)
     return Condition("QuotaEnforced", holds, str(weakest), state.enforcement.message)
+
+
+def describe_progress(progress: Progress) -> str:
+    """How far long work is, in words."""
+    whole = "" if progress.total is None else f" of {progress.total}"
+    return f"{progress.message}: {progress.done}{whole} entries are done"
 
 
 def pressure(spec: QuotaScopeSpec, share: int | None) -> list[Condition]:

@@ -2,8 +2,9 @@
 
 from operator_rig import Api, condition, eventually, running_operator
 
+from vfolder_backends.facts import Capabilities, Enforcement, Level, Tristate
 from vfolder_backends.ids import QuotaScopeID
-from vfolder_backends.port import Capabilities, Enforcement, Level, Limits, Tristate
+from vfolder_backends.port import Limits
 from vfolder_backends.testing.memory import MemoryStorage
 from vfolder_operator.kube import Kinds
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from vfolder_backends.port import Capabilities, Enforcement, Level, Limits, Tristate, Usage
+from vfolder_backends.facts import Capabilities, Enforcement, Level, Tristate
+from vfolder_backends.port import Limits, Usage
 from vfolder_operator.crds.backend import StorageBackendSpec
 from vfolder_operator.crds.scope import QuotaScopeSpec, UsageStatus
 from vfolder_operator.reconcile.policies import (

@@ -8,11 +8,7 @@ from vfolder_backends.errors import (
     NotOurs,
 )
 from vfolder_backends.ids import FolderHex, ScopeHex
-from vfolder_backends.port import (
-    FolderPhase,
-    Owner,
-    StorageBackend,
-)
+from vfolder_backends.port import FolderPhase, Owner, StorageBackend
 from vfolder_backends.testing.conformance.base import (
     ATTRIBUTES,
     DATASETS,

@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from vfolder_backends.errors import BackendError
+from vfolder_backends.facts import Capabilities, Level
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.port import (
-    Capabilities,
     FolderAttributes,
     FolderRequest,
-    Level,
     Limits,
     Owner,
     PurgePolicy,

@@ -12,12 +12,8 @@ from functools import partial
 
 import pytest
 
-from vfolder_backends.port import (
-    Capabilities,
-    FolderPhase,
-    Limits,
-    StorageBackend,
-)
+from vfolder_backends.facts import Capabilities
+from vfolder_backends.port import FolderPhase, Limits, StorageBackend
 from vfolder_backends.testing.conformance.base import (
     LIMITS,
     MIB,

@@ -11,13 +11,7 @@ from vfolder_backends.errors import (
     NotOurs,
 )
 from vfolder_backends.ids import FolderHex, ScopeHex
-from vfolder_backends.port import (
-    Adoption,
-    FolderAttributes,
-    Limits,
-    PurgeResult,
-    StorageBackend,
-)
+from vfolder_backends.port import Adoption, FolderAttributes, Limits, PurgeResult, StorageBackend
 from vfolder_backends.testing.conformance.base import (
     ATTRIBUTES,
     DATASETS,

@@ -12,8 +12,9 @@ from functools import partial
 import pytest
 
 from vfolder_backends.errors import DataMissing, NotFound, NotOurs
+from vfolder_backends.facts import Capabilities
 from vfolder_backends.ids import FolderHex
-from vfolder_backends.port import Capabilities, FolderPhase, FolderRequest, Limits, StorageBackend
+from vfolder_backends.port import FolderPhase, FolderRequest, Limits, StorageBackend
 from vfolder_backends.testing.conformance.base import DATASETS, MIB
 from vfolder_backends.testing.conformance.operations import (
     MAX_STEPS,

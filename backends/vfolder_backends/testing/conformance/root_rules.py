@@ -12,11 +12,7 @@ from vfolder_backends.errors import (
     Unavailable,
 )
 from vfolder_backends.ids import FolderHex
-from vfolder_backends.port import (
-    FolderPhase,
-    Limits,
-    StorageBackend,
-)
+from vfolder_backends.port import FolderPhase, Limits, StorageBackend
 from vfolder_backends.testing.conformance.base import (
     DATASETS,
     EVERYTHING,

@@ -11,14 +11,9 @@ from vfolder_backends.errors import (
     NotEmpty,
     NotFound,
 )
+from vfolder_backends.facts import Capabilities, Level
 from vfolder_backends.ids import FolderHex, ScopeHex
-from vfolder_backends.port import (
-    Capabilities,
-    FolderPhase,
-    Level,
-    Limits,
-    StorageBackend,
-)
+from vfolder_backends.port import FolderPhase, Limits, StorageBackend
 from vfolder_backends.testing.conformance.base import (
     DATASETS,
     LIMITS,

@@ -15,18 +15,11 @@ from vfolder_backends.config import BackendConfig, Options
 from vfolder_backends.directories import DirectoryDriver
 from vfolder_backends.driver import ScopeQuota
 from vfolder_backends.errors import Misconfigured, PermissionDenied
+from vfolder_backends.facts import Capabilities, Enforcement, Level, Tristate
 from vfolder_backends.layout import CONTROL_DIR
 from vfolder_backends.mountinfo import filesystem_type
 from vfolder_backends.openat import directory
-from vfolder_backends.port import (
-    Capabilities,
-    Enforcement,
-    Level,
-    Limits,
-    StorageBackend,
-    Tristate,
-    Usage,
-)
+from vfolder_backends.port import Limits, StorageBackend, Usage
 from vfolder_backends.vendors.cephfs import client
 
 _ENFORCEMENT: Final = Enforcement(

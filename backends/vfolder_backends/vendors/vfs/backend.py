@@ -6,15 +6,8 @@ from vfolder_backends.backend import TreeBackend
 from vfolder_backends.config import BackendConfig, Options
 from vfolder_backends.directories import DirectoryDriver
 from vfolder_backends.driver import ScopeQuota
-from vfolder_backends.port import (
-    Capabilities,
-    Enforcement,
-    Level,
-    Limits,
-    StorageBackend,
-    Tristate,
-    Usage,
-)
+from vfolder_backends.facts import Capabilities, Enforcement, Level, Tristate
+from vfolder_backends.port import Limits, StorageBackend, Usage
 
 _ENFORCEMENT: Final = Enforcement(
     Level.NONE,
