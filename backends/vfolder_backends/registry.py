@@ -20,12 +20,12 @@ class Registry:
     """The kinds that a StorageBackend's `type` may name.
 
     Args:
-        factories: kinds given in place of what is installed, for tests and embedding.
+        factories: kinds given on top of what is installed, for tests and embedding.
     """
 
     def __init__(self, factories: Mapping[str, BackendFactory] | None = None) -> None:
         self._factories: dict[str, BackendFactory] = dict(factories or {})
-        self._entries = _installed() if factories is None else {}
+        self._entries = _installed()
 
     @property
     def types(self) -> tuple[str, ...]:

@@ -191,7 +191,7 @@ async def after_sweeps(storage: MemoryStorage, count: int = 3) -> None:
 async def running_operator(
     api: Api, storage: MemoryStorage, **settings: Any
 ) -> AsyncIterator[Operator]:
-    """An operator in this process, over a storage in memory."""
+    """An operator in this process, over a storage in memory and whatever kinds are installed."""
     factory = MemoryFactory()
     factory.storages["/backends/scratch"] = storage
     kube = await Kube.connect(str(api.control_plane.kubeconfig))
