@@ -11,6 +11,7 @@ from pathlib import Path
 from e2e.cluster import golang, images, packages
 from e2e.cluster.paths import REPOSITORY
 from e2e.cluster.progress import say
+from e2e.guest import tier as guests
 
 RESULTS = REPOSITORY / "results"
 BIN = Path(sys.executable).parent
@@ -60,6 +61,16 @@ def tier(name: str, folders: tuple[str, ...]) -> Outcome:
     return Outcome(name, counts, time.monotonic() - started)
 
 
+def in_guests() -> Outcome:
+    """Run the tests that need kernels of their own; each guest counts at least one."""
+    started = time.monotonic()
+    counts: Counter[str] = Counter()
+    for report in guests.run_all(RESULTS):
+        found = _count(report)
+        counts.update(found if found.total() else Counter(failed=1))
+    return Outcome("guests", counts, time.monotonic() - started)
+
+
 def _count(report: Path) -> Counter[str]:
     counts: Counter[str] = Counter()
     if not report.exists():
@@ -89,6 +100,9 @@ def main() -> None:
         if name in chosen:
             say(f"tier {name}")
             outcomes.append(tier(name, folders))
+        if name in chosen and name == "conformance":
+            say("tier conformance, in guests")
+            outcomes.append(in_guests())
     total: Counter[str] = Counter()
     print("\ntier         passed  failed  skipped  seconds")
     for one in outcomes:

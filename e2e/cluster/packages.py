@@ -38,7 +38,19 @@ CEPH = (
     "fuse3",
     "python3-rados",
 )
-EVERYTHING = (*COMPILING, *NODES, *IMAGES, *CEPH)
+#: Guests with other kernels, and what makes and inspects their disks.
+GUEST = (
+    "e2fsprogs",
+    "iproute2",
+    "kmod",
+    "mount",
+    "perl-base",
+    "quota",
+    "user-mode-linux",
+    "util-linux",
+    "xfsprogs",
+)
+EVERYTHING = (*COMPILING, *NODES, *IMAGES, *CEPH, *GUEST)
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _TIMEOUT = 900.0

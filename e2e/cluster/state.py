@@ -33,6 +33,7 @@ class Kind(StrEnum):
 
     CLUSTER = "k8s"
     CEPH = "ceph"
+    GUEST = "guest"
 
 
 def random_name() -> str:

@@ -1,0 +1,69 @@
+"""The tests that run in guests: which module in which guest, and their counts brought back.
+
+A guest that does not come up counts as a failure, as a module does that nobody can collect.
+"""
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from e2e.cluster.errors import RigError
+from e2e.cluster.paths import REPOSITORY
+from e2e.cluster.progress import say
+from e2e.guest.guest import Settings, run
+
+FOLDER: Final = Path("tests/conformance/guest")
+_PYTEST: Final = Path(sys.executable).with_name("pytest")
+_AT_ONCE: Final = 2
+_TEST_SECONDS: Final = 300
+"""For one test: system calls take five times as long in there as on the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestRun:
+    """One guest, and the test modules below `FOLDER` that run in it."""
+
+    name: str
+    modules: tuple[str, ...]
+    settings: Settings
+
+
+RUNS: Final[tuple[GuestRun, ...]] = ()
+
+
+def run_all(results: Path, chosen: Callable[[str], bool] = lambda _: True) -> list[Path]:
+    """Run the tests in their guests, two at once, and show what each said when it is done.
+
+    Args:
+        results: a folder for logs and reports.
+        chosen: which of the runs, by name.
+
+    Returns:
+        The JUnit reports; one that was not written means that its run failed as a whole.
+    """
+    runs = [one for one in RUNS if chosen(one.name)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(lambda one: _run(one, results), runs))
+
+
+def _run(one: GuestRun, results: Path) -> Path:
+    report, log = results / f"guest-{one.name}.xml", results / f"guest-{one.name}.log"
+    report.unlink(missing_ok=True)
+    words: list[str | Path] = [_PYTEST, "-q", "--durations=5", f"--junitxml={report}", "-o"]
+    words += [f"timeout={_TEST_SECONDS}", *(FOLDER / module for module in one.modules)]
+    settings = replace(one.settings, results=results)
+    with log.open("wb") as output:
+        try:
+            status = run(words, settings, stdout=output, stderr=output, cwd=REPOSITORY)
+        except RigError as error:
+            status = 125
+            output.write(f"guest {one.name}: {error}\n".encode())
+    if status == 125:
+        report.unlink(missing_ok=True)
+    say(f"guest {one.name}: exit status {status}")
+    sys.stdout.write(log.read_text(errors="replace"))
+    sys.stdout.flush()
+    return report
