@@ -29,6 +29,7 @@ from vfolder_backends.port import (
     PurgeResult,
     ScopeRequest,
     ScopeState,
+    Survey,
 )
 from vfolder_backends.tree import folders, marks, scopes
 from vfolder_backends.tree.purge import purge
@@ -157,6 +158,12 @@ class TreeBackend:
         owners = dict(await self._access.run(scopes.listing))
         async for scope, quota in self._driver.read_all(list(owners)):
             yield await self._state(scope, owners[scope], quota)
+
+    async def survey_scope(self, scope: ScopeHex) -> Survey | None:
+        """Walk over a scope for what escaped its limits, and for usage that nothing counts."""
+        async with self._deadline():
+            await self._access.run(scopes.require_present, scope)
+            return await self._driver.survey(scope)
 
     async def _read_scope(self, scope: ScopeHex, owner: Owner | None) -> ScopeState:
         return await self._state(scope, owner, await self._driver.read(scope))

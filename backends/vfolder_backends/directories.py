@@ -14,7 +14,7 @@ from vfolder_backends.driver import DriverHealth, ScopeQuota
 from vfolder_backends.facts import Capabilities, Capacity, PerformanceMetrics
 from vfolder_backends.ids import ScopeHex
 from vfolder_backends.openat import directory
-from vfolder_backends.port import BackendRef, Limits, Progress, Usage
+from vfolder_backends.port import BackendRef, Limits, Progress, Survey, Usage
 from vfolder_backends.tree import files
 
 _MODE: Final = 0o711  # passed through, never listed, by those who mount a folder below it
@@ -115,6 +115,10 @@ class DirectoryDriver:
             with suppress(FileNotFoundError):
                 found.append((scope, self._read(root, scope)))
         return found
+
+    async def survey(self, scope: ScopeHex) -> Survey | None:
+        """None: a quota on a directory holds for all below it, and is counted."""
+        return None
 
     async def write(self, scope: ScopeHex, limits: Limits) -> None:
         """Set one directory's quota."""

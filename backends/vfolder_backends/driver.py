@@ -10,7 +10,7 @@ from typing import Protocol
 
 from vfolder_backends.facts import Capabilities, Capacity, Enforcement, PerformanceMetrics
 from vfolder_backends.ids import ScopeHex
-from vfolder_backends.port import BackendRef, Limits, Progress, Usage
+from vfolder_backends.port import BackendRef, Limits, Progress, Survey, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,10 @@ class QuotaDriver(Protocol):
 
     def read_all(self, scopes: Sequence[ScopeHex]) -> AsyncIterator[tuple[ScopeHex, ScopeQuota]]:
         """Read many in as few calls as the storage allows; scopes that vanish are left out."""
+        ...
+
+    async def survey(self, scope: ScopeHex) -> Survey | None:
+        """See `port.StorageBackend.survey_scope`; the scope was there a moment ago."""
         ...
 
     async def write(self, scope: ScopeHex, limits: Limits) -> None:

@@ -200,6 +200,32 @@ class FolderState:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """What a walk over a scope has found so far; nothing is changed by it.
+
+    An entry is escaped when it is charged to another project than its scope's, or to none: it was
+    moved in, or its owner changed its project id.
+
+    Attributes:
+        complete: whether the walk is through; the next call begins a new one then.
+        entries: how many entries were looked at.
+        escaped: how many of them are charged elsewhere.
+        examples: the paths of the first of those, relative to the root.
+        usage: by folder, where the storage counts nothing itself; empty until the walk is complete.
+        observed_at: when the walk ended, or when it was left off.
+        scope_usage: of the scope as a whole, what lies outside its folders and in its trash, too.
+    """
+
+    complete: bool
+    entries: int
+    escaped: int
+    examples: tuple[str, ...]
+    usage: Mapping[FolderHex, Usage]
+    observed_at: float
+    scope_usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PurgePolicy:
     """Which trash may be removed now: older than `before`, at most `budget` entries a call."""
 
@@ -272,6 +298,21 @@ class StorageBackend(Protocol):
 
     def list_scopes(self) -> AsyncIterator[ScopeState]:
         """Read all scopes in bulk: limits and usage for drift, marks for orphans."""
+        ...
+
+    async def survey_scope(self, scope: ScopeHex) -> Survey | None:
+        """Walk over a scope for what escaped its limits, and for usage that nothing else counts.
+
+        Works for at most about half of a call's deadline; while `Survey.complete` is False the next
+        call goes on where this one stopped.
+
+        Returns:
+            None where there is nothing to find by walking: the storage itself keeps entries to
+            their scope, and counts them.
+
+        Raises:
+            NotFound: the scope is not there.
+        """
         ...
 
     async def find_scope(self, owner: Owner) -> ScopeHex | None:

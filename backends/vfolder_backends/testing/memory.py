@@ -38,6 +38,7 @@ from vfolder_backends.port import (
     ScopeRequest,
     ScopeState,
     StorageBackend,
+    Survey,
     Usage,
 )
 from vfolder_backends.sizes import round_up
@@ -203,6 +204,12 @@ class MemoryBackend:
             ]
         for state in states:
             yield state
+
+    async def survey_scope(self, scope: ScopeHex) -> Survey | None:
+        """Report what the test set."""
+        async with self._call("survey_scope"):
+            self._scope(scope)
+            return self._storage.surveys.get(scope)
 
     async def find_scope(self, owner: Owner) -> ScopeHex | None:
         """See `port.StorageBackend`."""

@@ -16,7 +16,7 @@ from vfolder_backends.facts import (
     Tristate,
 )
 from vfolder_backends.ids import FolderHex, ScopeHex
-from vfolder_backends.port import FolderAttributes, FolderPhase, Limits, Owner
+from vfolder_backends.port import FolderAttributes, FolderPhase, Limits, Owner, Survey
 
 ENFORCED: Final = Capabilities(
     Enforcement(Level.ENFORCED, Level.ENFORCED, Tristate.NO, "kept in memory"),
@@ -104,6 +104,7 @@ class MemoryStorage:
         warnings: what probes report.
         performance: what `metrics` reports.
         latency: seconds that each call takes; beyond a backend's deadline it acts all the same.
+        surveys: what a survey of a scope reports; None for the others.
         exists: whether there is a root directory at all.
         calls: how often each method of the port was called.
     """
@@ -113,6 +114,7 @@ class MemoryStorage:
         self.capacity: Capacity | None = Capacity(1 << 40, 0, time.time())
         self.warnings: tuple[str, ...] = ()
         self.performance: PerformanceMetrics | None = None
+        self.surveys: dict[ScopeHex, Survey] = {}
         self.latency = 0.0
         self.exists = True
         self.calls: Counter[str] = Counter()

@@ -18,6 +18,7 @@ from vfolder_backends.testing.conformance.base import (
     DATASETS,
     LIMITS,
     MIB,
+    OTHER_SCOPE,
     SCOPE,
     TEAM,
     Rules,
@@ -116,6 +117,19 @@ class ScopeRules(Rules):
         await until(lambda: has(MIB), 10 + 2 * capabilities.usage_lag_seconds)
         await purge_all(backend)
         await until(lambda: has(0), 10 + 2 * capabilities.usage_lag_seconds)
+
+    async def test_survey_of_a_sound_scope_finds_nothing(
+        self, storage: StorageUnderTest, backend: StorageBackend, folder: FolderHex
+    ) -> None:
+        """It goes on over as many calls as it needs, where there is anything to walk for."""
+        await storage.fill(SCOPE, folder, MIB)
+        while (survey := await backend.survey_scope(SCOPE)) and not survey.complete:
+            assert survey.escaped == 0
+        if survey is not None:
+            assert (survey.escaped, survey.examples) == (0, ())
+            assert survey.entries >= 2
+        with pytest.raises(NotFound):
+            await backend.survey_scope(OTHER_SCOPE)
 
     async def test_shrinking_below_usage_leaves_data(
         self,
