@@ -13,7 +13,7 @@ from vfolder_backends.layout import Aside, AsideName
 from vfolder_backends.openat import directory
 from vfolder_backends.port import Owner, PurgePolicy, PurgeResult
 from vfolder_backends.tree import files, marks, places
-from vfolder_backends.tree.removal import Budget, remove_contents
+from vfolder_backends.engine.removal import Budget, remove_contents
 
 
 def purge(root: int, scope: ScopeHex, policy: PurgePolicy, stop_at: float) -> PurgeResult:

@@ -1,0 +1,71 @@
+"""What a walk could not do: counted, with the first few by name, never hidden."""
+
+import errno
+import os
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from vfolder_backends.engine.spans import Path
+
+_NAMED: Final = 20
+
+VANISHED: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
+"""What an entry that is gone, or was swapped for something else, answers with."""
+
+
+@dataclass(slots=True)
+class Problems:
+    """Entries left out, by reason.
+
+    Attributes:
+        counts: how many there are of each reason: `vanished`, `mount`, `socket`, or the name of an
+            error such as `EACCES`, before it what could not be kept, as in `owner: EPERM`.
+        named: path and reason of the first of them.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    named: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, path: Path, reason: str) -> None:
+        """Count one."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        if len(self.named) < _NAMED:
+            self.named.append(("/".join(path) or ".", reason))
+
+    def merge(self, other: "Problems") -> None:
+        """Count all of `other`'s too."""
+        for reason, count in other.counts.items():
+            self.counts[reason] = self.counts.get(reason, 0) + count
+        self.named += other.named[: _NAMED - len(self.named)]
+
+    def __bool__(self) -> bool:
+        return bool(self.counts)
+
+    def state(self) -> Any:
+        """As JSON."""
+        return [self.counts, self.named]
+
+    @classmethod
+    def restored(cls, state: Any) -> "Problems":
+        """From what `state` gave."""
+        counts, named = state
+        return cls(dict(counts), [(path, reason) for path, reason in named])
+
+
+def reason_of(error: OSError) -> str:
+    """The reason to count an error under."""
+    if error.errno in VANISHED:
+        return "vanished"
+    if error.errno == errno.EXDEV:
+        return "mount"
+    return errno.errorcode.get(error.errno or 0, str(error.errno))
+
+
+def full(error: OSError) -> bool:
+    """Whether the error says that there is no room, which is never a property of one entry."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def described(error: OSError, path: Path) -> OSError:
+    """The same error, with the path below the top in place of a bare name."""
+    return OSError(error.errno, os.strerror(error.errno or 0), "/".join(path))
