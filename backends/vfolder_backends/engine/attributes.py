@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 from typing import Final
 
-from vfolder_backends.engine.problems import full, reason_of
+from vfolder_backends.engine.problems import general, reason_of
 
 _NOT_OURS: Final = ("ceph.", "lustre.", "trusted.lov", "trusted.lma", "trusted.link")
 """Attributes that are the file system's own: layouts, and CephFS's quotas."""
@@ -62,7 +62,7 @@ class _tolerated:  # noqa: N801 - reads as what it does; a generator would doubl
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, OSError) or full(error):
+        if not isinstance(error, OSError) or general(error):
             return False
         self._complain(f"{self._what}: {reason_of(error)}")
         return True

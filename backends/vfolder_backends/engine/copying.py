@@ -14,7 +14,6 @@ from vfolder_backends.engine.stop import Stop, Stopped
 from vfolder_backends.engine.visit import Entry, Kind, read_entries
 from vfolder_backends.engine.walk import Deed, Handler
 
-
 _FILE: Final = Kind.FILE
 
 
@@ -78,9 +77,11 @@ class Copier(_Pass):
         self._maker = Maker(target, stop, lambda: self.pulse(), links, partial, helping=helping)
 
     def read(self, fd: int) -> list[Entry]:
+        """See `Handler`."""
         return read_entries(fd)
 
     def act(self, fd: int, path: Path, items: Sequence[Entry]) -> Deed:
+        """See `Handler`."""
         try:
             there = self._there(path)
         except OSError as error:  # we made it; whoever removed it ended this copy
@@ -116,6 +117,7 @@ class Copier(_Pass):
         return Deed(count, below, [made, size, problems.state(), linked, list(path)])
 
     def settle(self, tally: Any) -> None:
+        """See `Handler`."""
         # Only here is known where the other names of an inode went.
         made, size, state, linked, parts = tally
         if not linked:
@@ -140,24 +142,30 @@ class Copier(_Pass):
         tally[:3] = made, size, problems.state()
 
     def lend(self) -> Any:
+        """See `Handler`."""
         return self._maker.state()[1]
 
     def borrow(self, lent: Any) -> None:
+        """See `Handler`."""
         self._maker.continue_with(lent)
 
     def give_back(self) -> Any:
+        """See `Handler`."""
         return self._maker.state()[1]
 
     def returned(self, given_back: Any) -> None:
+        """See `Handler`."""
         self._maker.continue_with(given_back)
 
     def commit(self, tally: Any) -> None:
+        """See `Handler`."""
         made, size, problems, _, _ = tally
         self.entries += made
         self.bytes += size
         self.problems.merge(Problems.restored(problems))
 
     def state(self) -> Any:
+        """See `Handler`."""
         return [*self.summary(), *self._maker.state()]
 
 
@@ -165,18 +173,23 @@ class Finisher(_Pass):
     """The second pass: gives directories their attributes, each after all that it holds."""
 
     def read(self, fd: int) -> list[Entry]:
+        """See `Handler`."""
         return [entry for entry in read_entries(fd) if entry.kind is Kind.DIRECTORY]
 
     def act(self, fd: int, path: Path, items: Sequence[Entry]) -> Deed:
+        """See `Handler`."""
         return Deed(len(items), [entry.name for entry in items], None)
 
     def commit(self, tally: Any) -> None:
+        """See `Handler`."""
         pass
 
     def unreadable(self, path: Path, error: OSError) -> None:
         """Counted by the first pass."""
 
     def leave(self, fd: int, path: Path) -> None:
+        """See `Handler`."""
+
         def complain(reason: str) -> None:
             self.problems.add(path, reason)
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from vfolder_backends.engine.problems import full
+from vfolder_backends.engine.problems import general
 from vfolder_backends.engine.stop import Stop
 
 _FICLONE: Final = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
@@ -131,6 +131,6 @@ def _extent(source: int, at: int, size: int) -> tuple[int, int]:
     except OSError as error:
         if error.errno == errno.ENXIO:
             return size, size
-        if full(error) or error.errno not in _CANNOT:
+        if general(error) or error.errno not in _CANNOT:
             raise
         return at, size

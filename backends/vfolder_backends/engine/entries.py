@@ -8,13 +8,12 @@ import os
 import stat
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
 from vfolder_backends.engine import attributes
 from vfolder_backends.engine.data import Means, write
 from vfolder_backends.engine.descent import Descent
-from vfolder_backends.engine.problems import Problems, full, reason_of
+from vfolder_backends.engine.problems import Problems, general, reason_of
 from vfolder_backends.engine.removal import Budget, remove_contents
 from vfolder_backends.engine.spans import Path
 from vfolder_backends.engine.stop import Stop
@@ -29,7 +28,7 @@ _TARGET: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = _TARGET | os.O_CREAT | os.O_EXCL
 
 
-class Linked(Exception):  # noqa: N818 - not an error
+class Linked(Exception):
     """The entry has other names, which a helper process cannot know of."""
 
 
@@ -152,9 +151,8 @@ class Maker:
             data = os.read(opened, size + 1)  # one more, to see that it is the whole
             if len(data) != size:
                 return None
-            try:
-                copied = os.open(name, _NEW, 0o600, dir_fd=target)
-            except FileExistsError:
+            copied = _create(target, name)
+            if copied is None:
                 return None
             try:
                 if size and (written := os.write(copied, data)) != size:
@@ -205,7 +203,7 @@ class Maker:
         except FileNotFoundError:
             return False
         except OSError as error:
-            if full(error) or reason_of(error) not in ("EMLINK", "EPERM", "EOPNOTSUPP"):
+            if general(error) or reason_of(error) not in ("EMLINK", "EPERM", "EOPNOTSUPP"):
                 raise
             return False  # no more links here: two files, as `compare` will tell
         finally:
@@ -243,9 +241,7 @@ class Maker:
         self._partial.pop(path, None)
         return found.st_size
 
-    def _data(
-        self, source: int, copied: int, path: Path, found: os.stat_result, at: int
-    ) -> None:
+    def _data(self, source: int, copied: int, path: Path, found: os.stat_result, at: int) -> None:
         def moved(count: int) -> None:
             if found.st_size >= _LARGE:
                 marks[3] += count
@@ -258,20 +254,34 @@ class Maker:
     def _existing(self, target: int, path: Path, found: os.stat_result) -> tuple[int, int]:
         name = path[-1]
         has = os.stat(name, dir_fd=target, follow_symlinks=False)
-        if stat.S_ISREG(has.st_mode) and has.st_nlink == 1 or found.st_nlink > 1:
-            with suppress(PermissionError):  # finished as a file that its owner may not write
+        if stat.S_ISREG(has.st_mode) and (has.st_nlink == 1 or found.st_nlink > 1):
+            try:
                 copied = os.open(name, _TARGET, dir_fd=target)
-                same = has.st_size == found.st_size and has.st_mtime_ns == found.st_mtime_ns
-                if same:
-                    return copied, found.st_size
-                begun = self._partial.get(path)
-                if begun and begun[:3] == [found.st_ino, found.st_size, found.st_mtime_ns]:
-                    at = min(begun[3], has.st_size) // _BLOCK * _BLOCK
-                    return copied, at
-                os.truncate(copied, 0)
-                return copied, 0
+            except PermissionError:
+                copied = -1  # finished as a file that its owner may not write
+            if copied >= 0:
+                return copied, self._continued(copied, path, found, has)
         _remove(target, name)
         return os.open(name, _NEW, 0o600, dir_fd=target), 0
+
+    def _continued(
+        self, copied: int, path: Path, found: os.stat_result, has: os.stat_result
+    ) -> int:
+        """Return from where on an existing file lacks data; it is cut to that length."""
+        if (has.st_size, has.st_mtime_ns) == (found.st_size, found.st_mtime_ns):
+            return found.st_size
+        at, begun = 0, self._partial.get(path)
+        if begun and begun[:3] == [found.st_ino, found.st_size, found.st_mtime_ns]:
+            at = min(begun[3], has.st_size) // _BLOCK * _BLOCK
+        os.truncate(copied, at)
+        return at
+
+
+def _create(target: int, name: str) -> int | None:
+    try:
+        return os.open(name, _NEW, 0o600, dir_fd=target)
+    except FileExistsError:
+        return None
 
 
 def _make_directory(target: int, name: str) -> None:

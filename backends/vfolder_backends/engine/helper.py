@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from vfolder_backends.engine.copying import Copier
-from vfolder_backends.engine.problems import described, full
+from vfolder_backends.engine.problems import described, general
 from vfolder_backends.engine.removal import Remover
 from vfolder_backends.engine.spans import Cursor, Path, Span
 from vfolder_backends.engine.stop import Stop
@@ -84,7 +84,7 @@ class _ToldWalk(Walk[Any]):
         _tell("done", path, after, tally)
 
     def _note(self, path: Path, error: OSError) -> None:
-        if full(error):
+        if general(error):
             raise described(error, path) from error
         _tell("left out", path, error.errno)
 

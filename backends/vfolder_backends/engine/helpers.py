@@ -14,23 +14,22 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any, Final
 
-from vfolder_backends.engine.spans import Cursor, Path, Span
+from vfolder_backends.engine.spans import Cursor, Span
 from vfolder_backends.engine.stop import Stop, Stopped
 from vfolder_backends.engine.walk import Do, Gone, Handler, Item, Report, Task, Walk
 
 HELPERS: Final = min(4, len(os.sched_getaffinity(0))) - 1
 """One process for each processor, up to four; the calling one works, too."""
 
-_ROOT: Final = str(PurePath(__file__).parents[2])
+_ROOT: Final = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 _PROGRAM: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]);"
     "from vfolder_backends.engine.helper import main; main(*sys.argv[2:])"
 )
 _GLANCE: Final = 0.05
-_WORTH: Final = 0.02  # seconds of walking after which a helper may still pay for its start
+_WORTH: Final = 0.005  # seconds of walking after which a helper may still pay for its start
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,19 @@ from vfolder_backends.engine.spans import Path
 
 _NAMED: Final = 20
 
+_GENERAL: Final = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOTCONN,
+    errno.ESHUTDOWN,
+    errno.ETIMEDOUT,
+    errno.EHOSTDOWN,
+)
+
 VANISHED: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 """What an entry that is gone, or was swapped for something else, answers with."""
 
@@ -61,9 +74,9 @@ def reason_of(error: OSError) -> str:
     return errno.errorcode.get(error.errno or 0, str(error.errno))
 
 
-def full(error: OSError) -> bool:
-    """Whether the error says that there is no room, which is never a property of one entry."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+def general(error: OSError) -> bool:
+    """Whether the error is not of one entry, such as no room: then nothing goes on."""
+    return error.errno in _GENERAL
 
 
 def described(error: OSError, path: Path) -> OSError:

@@ -73,17 +73,15 @@ class Budget:
         if self.stop.reached:
             return 0
         with self._lock:
-            granted = min(wanted, self._left)
+            granted, until = min(wanted, self._left), 0.0
             if granted and self.rate is not None:
                 granted = max(1, min(granted, int(self.rate * _SPELL)))
                 # What was not used before is not made up for by a burst later.
                 self._next = max(self._next, time.monotonic()) + granted / self.rate
-                wait_until = self._next
+                until = self._next
             self._left -= granted
-        if granted and self.rate is not None:
-            wait = wait_until - time.monotonic()
-            if wait > _SPELL and self.stop.wait(wait - _SPELL):
-                return 0
+        if until and self.stop.wait(until - time.monotonic() - _SPELL):
+            return 0
         return granted
 
     def count(self, removed: int) -> None:
@@ -254,6 +252,7 @@ class Remover(Handler[tuple[str, bool]]):
     def __init__(self, budget: Budget) -> None:
         super().__init__()
         self._budget = budget
+        self._untold = 0  # removed of a batch that was not finished
 
     @classmethod
     def helping(cls, stop: Stop) -> "Remover":
@@ -261,15 +260,18 @@ class Remover(Handler[tuple[str, bool]]):
         return cls(Budget(0, stop.stop_at, asked=lambda: stop.reached))
 
     def read(self, fd: int) -> list[tuple[str, bool]]:
+        """See `Handler`."""
         with os.scandir(fd) as entries:
             found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
         found.sort()
         return found
 
     def name(self, item: tuple[str, bool]) -> str:
+        """See `Handler`."""
         return item[0]
 
     def act(self, fd: int, path: Path, items: Sequence[tuple[str, bool]]) -> Deed:
+        """See `Handler`."""
         files = [name for name, is_directory in items if not is_directory]
         granted = self._budget.take(len(files)) if files else 0
         if files and not granted:
@@ -281,29 +283,38 @@ class Remover(Handler[tuple[str, bool]]):
                 removed += 1
         self._budget.count(removed)
         if granted < len(files):
+            self._untold += removed
             raise Stopped
         below = [name for name, is_directory in items if is_directory]
         return Deed(len(items), below, removed)
 
     def lend(self) -> int:
+        """See `Handler`."""
         return self._budget.lend()
 
     def borrow(self, lent: int) -> None:
+        """See `Handler`."""
         self._budget.give_back(lent)
 
-    def give_back(self) -> int:
-        return self._budget.rest()
+    def give_back(self) -> tuple[int, int]:
+        """See `Handler`."""
+        return self._budget.rest(), self._untold
 
-    def returned(self, given_back: int) -> None:
-        self._budget.give_back(given_back)
+    def returned(self, given_back: tuple[int, int]) -> None:
+        """See `Handler`."""
+        self._budget.give_back(given_back[0])
+        self._budget.count(given_back[1])
 
     def settle(self, tally: int) -> None:
+        """See `Handler`."""
         self._budget.count(tally)
 
     def commit(self, tally: Any) -> None:
+        """See `Handler`."""
         pass
 
     def state(self) -> Any:
+        """See `Handler`."""
         return None
 
 

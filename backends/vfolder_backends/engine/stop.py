@@ -7,7 +7,7 @@ from typing import Final
 _GLANCE: Final = 0.05
 
 
-class Stopped(Exception):  # noqa: N818 - not an error
+class Stopped(Exception):
     """The work was stopped before its end; raised only inside the engine."""
 
 

@@ -1,7 +1,7 @@
 """What a tree uses: the figures that `du` and `find` give, exact, without their processes.
 
-Each directory is listed at once and each name looked at by `fstatat`; docs/design/2026-11-tree-engine.md
-tells what else was measured.
+Each directory is listed at once and each name looked at by `fstatat`; what else was measured is in
+docs/design/2026-11-tree-engine.md.
 """
 
 import os
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vfolder_backends.engine.helpers import HELPERS, HelpedWalk, Recipe
-from vfolder_backends.engine.problems import Problems, reason_of
+from vfolder_backends.engine.problems import Problems, general, reason_of
 from vfolder_backends.engine.spans import Cursor, Path
 from vfolder_backends.engine.stop import Stop
 from vfolder_backends.engine.walk import Deed, Handler
@@ -96,18 +96,21 @@ class Counter(Handler[str]):
         if state is not None:
             *figures, links, problems = state
             self.blocks, self.apparent, self.directories, self.inodes, self.entries = figures
-            self._links = {inode: left for inode, left in links}
+            self._links = dict(links)
             self.problems = Problems.restored(problems)
 
     def read(self, fd: int) -> list[str]:
+        """See `Handler`."""
         names = os.listdir(fd)
         names.sort()
         return names
 
     def name(self, item: str) -> str:
+        """See `Handler`."""
         return item
 
     def act(self, fd: int, path: Path, items: Sequence[str]) -> Deed:
+        """See `Handler`."""
         blocks = apparent = directories = left_out = 0
         below: list[str] = []
         linked: list[list[int]] = []
@@ -117,6 +120,8 @@ class Counter(Handler[str]):
             try:
                 found = lstat(name, dir_fd=fd)
             except OSError as error:
+                if general(error):
+                    raise
                 left_out += 1
                 problems.add((*path, name), reason_of(error))
                 continue
@@ -128,9 +133,7 @@ class Counter(Handler[str]):
                 blocks += found.st_blocks
                 directories += found.st_size
             elif found.st_nlink > 1:
-                linked.append(
-                    [found.st_ino, found.st_nlink, found.st_blocks, found.st_size]
-                )
+                linked.append([found.st_ino, found.st_nlink, found.st_blocks, found.st_size])
             else:
                 blocks += found.st_blocks
                 apparent += found.st_size
@@ -139,6 +142,7 @@ class Counter(Handler[str]):
         return Deed(len(items), below, tally)
 
     def commit(self, tally: Any) -> None:
+        """See `Handler`."""
         blocks, apparent, directories, entries, linked, problems = tally
         self.blocks += blocks
         self.apparent += apparent
@@ -157,5 +161,6 @@ class Counter(Handler[str]):
                 self._links[inode] = left - 1
 
     def state(self) -> Any:
+        """See `Handler`."""
         figures = [self.blocks, self.apparent, self.directories, self.inodes, self.entries]
         return [*figures, list(self._links.items()), self.problems.state()]

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from vfolder_backends.engine.descent import Descent
-from vfolder_backends.engine.problems import Problems, described, full, reason_of
+from vfolder_backends.engine.problems import Problems, described, general, reason_of
 from vfolder_backends.engine.spans import Cursor, Path, Span
 from vfolder_backends.engine.stop import Stop, Stopped
 
@@ -107,7 +107,7 @@ class Handler(Generic[Item]):
         raise NotImplementedError
 
 
-class Gone(Exception):  # noqa: N818 - handled here
+class Gone(Exception):
     """Whoever did a task cannot go on; somebody else does the rest."""
 
 
@@ -255,7 +255,7 @@ class Walk(Generic[Item]):
                 try:
                     self._tick()
                 except BaseException as error:  # noqa: BLE001 - raised by `run`
-                    self._failure = self._failure or error
+                    self._failure = error
 
     def _tick(self) -> None:
         if self._report is not None and time.monotonic() >= self._next_report:
@@ -276,11 +276,10 @@ class Walk(Generic[Item]):
         return self._idle > len(self._queue)
 
     def _share(self, task: Task) -> None:
-        for depth, level in enumerate(task.levels):
-            if level:
-                break
-        else:
+        depth = next((at for at, level in enumerate(task.levels) if level), None)
+        if depth is None:
             return
+        level = task.levels[depth]
         given = level[: (len(level) + 1) // 2]
         start = (*task.parts[:depth], given[-1])
         with self._changed:
@@ -321,11 +320,12 @@ class Walk(Generic[Item]):
         return None
 
     def _enter(self, task: Task, descent: Descent, path: Path, *, reporting: bool) -> None:
-        self._pause(task, reporting=reporting)
         span, below = task.first, list[str]()
+        inside = span.holds(path)
+        if inside:  # on the way back to where it was nothing is gained by stopping
+            self._pause(task, reporting=reporting)
         try:
             fd = descent.open(path)
-            inside = span.holds(path)
             if not inside or (path == span.start and span.after is not None):
                 below += _directories(fd)
             items = self._handler.read(fd) if inside else []
@@ -333,7 +333,7 @@ class Walk(Generic[Item]):
             if not path:
                 raise
             self._note(path, error)
-            task.levels.append([])
+            task.parts.pop()  # it is not entered, and so not left
             return
         if inside and path == span.start and span.after is not None:
             items = [item for item in items if self._handler.name(item) > span.after]
@@ -358,7 +358,7 @@ class Walk(Generic[Item]):
             task.start, task.after = path, after
 
     def _note(self, path: Path, error: OSError) -> None:
-        if full(error):
+        if general(error):
             raise described(error, path) from error
         with self._changed:
             self._handler.unreadable(path, error)

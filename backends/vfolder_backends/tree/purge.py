@@ -7,13 +7,13 @@ never a purge cut short, and an empty `.purge-` directory without a mark is only
 
 from contextlib import suppress
 
+from vfolder_backends.engine.removal import Budget, remove_contents
 from vfolder_backends.errors import BackendError
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.layout import Aside, AsideName
 from vfolder_backends.openat import directory
 from vfolder_backends.port import Owner, PurgePolicy, PurgeResult
 from vfolder_backends.tree import files, marks, places
-from vfolder_backends.engine.removal import Budget, remove_contents
 
 
 def purge(root: int, scope: ScopeHex, policy: PurgePolicy, stop_at: float) -> PurgeResult:

@@ -5,15 +5,10 @@ import time
 
 import pytest
 
-from vfolder_backends.tree.removal import Budget, remove_contents
+from tests.unit.vfolder_backends.engine.trees import flat
+from vfolder_backends.engine.removal import Budget, remove_contents
 
 FOREVER = 1e12
-
-
-@pytest.fixture
-def top(tmp_path):
-    (tmp_path / "top").mkdir()
-    return tmp_path / "top"
 
 
 @pytest.fixture
@@ -59,10 +54,10 @@ def test_depth_costs_no_descriptors(top, fd):
     most = 0
 
     class Watching(Budget):
-        def take(self):
+        def take(self, wanted):
             nonlocal most
             most = max(most, len(os.listdir("/proc/self/fd")))
-            return super().take()
+            return super().take(wanted)
 
     assert remove_contents(fd, Watching(100_000, FOREVER))
     assert os.listdir(fd) == []
@@ -89,11 +84,11 @@ def test_a_tree_moved_away_under_us_is_not_followed(top, fd, tmp_path, depth, wh
     class Moving(Budget):
         left = 100
 
-        def take(self):
+        def take(self, wanted):
             self.left -= 1
             if self.left == 0:
                 moved.rename(elsewhere / "moved")
-            return super().take()
+            return super().take(wanted)
 
     assert remove_contents(fd, Moving(1000, FOREVER)) == whole
     assert all(file.exists() for file in precious)
@@ -101,11 +96,53 @@ def test_a_tree_moved_away_under_us_is_not_followed(top, fd, tmp_path, depth, wh
     assert all(file.exists() for file in precious)
 
 
+def test_helpers_remove_everything_too_and_count_it(top, fd):
+    made = flat(top, directories=60, files=30)
+    budget = Budget()
+    assert remove_contents(fd, budget, helpers=2)
+    assert os.listdir(fd) == []
+    assert budget.removed == made
+
+
+@pytest.mark.parametrize("entries", [1, 700, 1859])
+def test_helpers_never_pass_the_budget(top, fd, entries):
+    made = flat(top, directories=60, files=30)
+    budget = Budget(entries)
+    assert not remove_contents(fd, budget, helpers=2)
+    left = sum(len(names) + len(files) for _, names, files in os.walk(top))
+    assert budget.removed == made - left <= entries
+    assert remove_contents(fd, Budget(), helpers=2)
+
+
+def test_a_rate_is_kept(top, fd, monkeypatch):
+    """Measured on a clock of its own, which moves by what is waited for."""
+    flat(top, directories=1, files=999)
+    now = 0.0
+
+    def wait(seconds):
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "sleep", wait)
+    budget = Budget(rate=200)
+    assert remove_contents(fd, budget)
+    assert budget.removed == 1000
+    assert 4.5 < now < 5.5
+
+
+def test_asked_to_stop(top, fd):
+    flat(top, directories=10, files=100)
+    budget = Budget(asked=lambda: budget.removed >= 300)
+    assert not remove_contents(fd, budget)
+    assert 300 <= budget.removed < 400
+
+
 def test_closed_directories_of_our_own_open(tmp_path):
     """Without root's rights, too: an owner may give himself the bits."""
     script = """
 import os, sys
-from vfolder_backends.tree.removal import Budget, remove_contents
+from vfolder_backends.engine.removal import Budget, remove_contents
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
