@@ -30,15 +30,19 @@ class Descent:
         Raises:
             OSError: as `open_beneath` with `same_mount`.
         """
-        while self._open and self._open[-1][0] != path[: len(self._open[-1][0])]:
+        if not self._open:
+            # Opened anew: descriptors that were duplicated or inherited share the place where a
+            # listing is, and two that list the top at once would each miss entries.
+            self._open.append(((), os.open(".", _READ | os.O_CLOEXEC, dir_fd=self._top)))
+        while self._open[-1][0] != path[: len(self._open[-1][0])]:
             os.close(self._open.pop()[1])
-        above, fd = self._open[-1] if self._open else ((), self._top)
+        above, fd = self._open[-1]
         if above == path:
             return fd
         fd = _reach(fd, path[len(above) :])
         self._open.append((path, fd))
         if len(self._open) > _KEPT:
-            os.close(self._open.pop(0)[1])
+            os.close(self._open.pop(1)[1])
         return fd
 
     def close(self) -> None:
