@@ -141,7 +141,7 @@ def _tree(under: Path) -> Iterator[Path]:
 
 
 def _kind(under: Path) -> str:
-    command = ["stat", "--file-system", "--format=%T", under]
+    command = ["stat", "--file-system", "--format=%T", str(under)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 

@@ -7,6 +7,7 @@ never a purge cut short, and an empty `.purge-` directory without a mark is only
 
 from contextlib import suppress
 
+from vfolder_backends.engine.helpers import HELPERS
 from vfolder_backends.engine.removal import Budget, remove_contents
 from vfolder_backends.errors import BackendError
 from vfolder_backends.ids import FolderHex, ScopeHex
@@ -60,7 +61,7 @@ def _purge_one(
         doomed = AsideName(Aside.PURGE, aside.leaf, aside.since)
         aside = places.move_aside(root, scope, folder, str(aside), doomed)
     with places.opened(root, scope, folder, str(aside)) as top:
-        if not remove_contents(top, budget):
+        if not remove_contents(top, budget, HELPERS):
             return False
     return _finish(root, scope, folder, owner, aside)
 
