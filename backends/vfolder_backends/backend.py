@@ -147,6 +147,7 @@ class TreeBackend:
         async with self._deadline():
             place = await self._access.run(scopes.look, scope)
             if not scopes.check_deletion(place, scope, owner):
+                await self._driver.cancel(scope)
                 await self._access.run(scopes.tidy, scope, owner)
                 return
             await self._access.run(scopes.clear, scope)

@@ -65,14 +65,7 @@ class DirectoryDriver:
 
     def _probe(self, root: int) -> DriverHealth:
         capabilities, warnings = self._quota.probe(root)
-        space = os.statvfs(root)
-        capacity = Capacity(
-            space.f_blocks * space.f_frsize,
-            (space.f_blocks - space.f_bfree) * space.f_frsize,
-            time.time(),
-        )
-        # CephFS without a manager daemon knows no sizes and shows a file system of no blocks.
-        return DriverHealth(capabilities, capacity if space.f_blocks else None, warnings)
+        return DriverHealth(capabilities, capacity_of(root), warnings)
 
     async def metrics(self) -> PerformanceMetrics | None:
         """None: a mounted file system tells nothing about the whole storage."""
@@ -132,8 +125,19 @@ class DirectoryDriver:
         """Remove the directory; its quota goes with it."""
         await self._access.run(_remove, scope)
 
+    async def cancel(self, scope: ScopeHex) -> None:
+        """Nothing was reserved."""
+
     async def close(self) -> None:
         """Nothing is kept open."""
+
+
+def capacity_of(root: int) -> Capacity | None:
+    """Sizes of the root's file system; None where it has none to tell."""
+    space = os.fstatvfs(root)
+    total, free = space.f_blocks * space.f_frsize, space.f_bfree * space.f_frsize
+    # CephFS without a manager daemon knows no sizes and shows a file system of no blocks.
+    return Capacity(total, total - free, time.time()) if space.f_blocks else None
 
 
 def _make(root: int, scope: ScopeHex) -> None:

@@ -101,6 +101,10 @@ class QuotaDriver(Protocol):
         """Remove the limits and the empty container, never anything inside; gone is success."""
         ...
 
+    async def cancel(self, scope: ScopeHex) -> None:
+        """Give back what `prepare` reserved for a scope that was never made; made is success."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections; never blocks on a dead storage."""
         ...

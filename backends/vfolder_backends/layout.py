@@ -8,6 +8,11 @@
     <root>/.vfolder/marks/<scope>/scope                     owner mark of a scope
     <root>/.vfolder/marks/<scope>/intent                    who is about to make that scope
     <root>/.vfolder/marks/<scope>/<folder>                  owner mark of a folder
+    <root>/.vfolder/marks/<scope>/project                   the project id that is the scope's
+    <root>/.vfolder/marks/<scope>/tagging                   how far a walk is that gives it to all
+    <root>/.vfolder/projects/<id>                           which scope claims a project id
+    <root>/.vfolder/projects/last                           the highest id that was ever claimed
+    <root>/.vfolder/projects/new-<scope>                    a scope's directory being made
     <root>/.vfolder/names/<cluster>/<namespace>/<kind>/<name>    index: which id a name had
     <root>/.vfolder/tmp/<random>                            a mark or an index entry being written
 
@@ -29,6 +34,10 @@ MARKS_DIR: Final = "marks"
 NAMES_DIR: Final = "names"
 SCOPE_MARK: Final = "scope"
 INTENT_MARK: Final = "intent"
+PROJECT_MARK: Final = "project"
+TAGGING_MARK: Final = "tagging"
+PROJECTS_DIR: Final = "projects"
+LAST_PROJECT: Final = "last"
 TEMP_DIR: Final = "tmp"
 
 _ASIDE = re.compile(r"\.(trash|purge)-([0-9a-f]{28})-([0-9a-f]{1,16})")
@@ -59,6 +68,11 @@ class AsideName:
 
     def __str__(self) -> str:
         return f".{self.why}-{self.leaf}-{self.since:x}"
+
+
+def new_scope_name(scope: ScopeHex) -> str:
+    """The name below `PROJECTS_DIR` that a scope's directory has until it has its project."""
+    return f"new-{scope}"
 
 
 def prefix_parts(folder: FolderHex) -> tuple[str, str]:

@@ -133,8 +133,10 @@ def directory(parent: int, path: str) -> Iterator[int]:
         os.close(fd)
 
 
-def rename_noreplace(parent: int, source: str, target: str) -> None:
-    """Rename inside one directory and never onto something.
+def rename_noreplace(
+    parent: int, source: str, target: str, target_parent: int | None = None
+) -> None:
+    """Rename inside one directory, or into another one, and never onto something.
 
     File systems without the flag (NFS, older FUSE) get a look and a plain rename: between the two
     an empty directory could be replaced by ours, never one that holds anything.
@@ -142,21 +144,22 @@ def rename_noreplace(parent: int, source: str, target: str) -> None:
     Raises:
         FileExistsError: the target is there.
     """
-    sys.audit("os.rename", source, target, parent, parent)  # as `os.rename` itself does
+    into = parent if target_parent is None else target_parent
+    sys.audit("os.rename", source, target, parent, into)  # as `os.rename` itself does
     renameat2 = getattr(_libc, "renameat2", None)
     number = errno.ENOSYS
     if renameat2 is not None:
         names = os.fsencode(source), os.fsencode(target)
-        if renameat2(parent, names[0], parent, names[1], _RENAME_NOREPLACE) == 0:
+        if renameat2(parent, names[0], into, names[1], _RENAME_NOREPLACE) == 0:
             return
         number = ctypes.get_errno()
     if number not in (errno.EINVAL, errno.ENOSYS):
         raise OSError(number, os.strerror(number), source, None, target)
     try:
-        os.stat(target, dir_fd=parent, follow_symlinks=False)
+        os.stat(target, dir_fd=into, follow_symlinks=False)
     except FileNotFoundError:
         try:
-            os.rename(source, target, src_dir_fd=parent, dst_dir_fd=parent)
+            os.rename(source, target, src_dir_fd=parent, dst_dir_fd=into)
         except OSError as error:
             if error.errno == errno.ENOTEMPTY:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error

@@ -8,15 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vfolder_backends.projects import checks
 from vfolder_csi.errors import FailedPrecondition
 
 
 @dataclass(frozen=True, slots=True)
 class HostPath:
-    """The host has the backend mounted at `path`; `root_id` is None if none is recorded."""
+    """The host has the backend mounted at `path`; `root_id` is None if none is recorded.
+
+    `projects` is the file system, `xfs` or `ext4`, whose project limits must be enforced there.
+    """
 
     path: str
     root_id: str | None
+    projects: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,8 @@ def parse_backend(name: str, body: Mapping[str, Any]) -> Backend:
             )
         if host_path:
             root_id = (metadata.get("annotations") or {}).get(ROOT_ID_ANNOTATION)
-            return Backend(name, HostPath(str(host_path), root_id))
+            projects = spec["type"] if spec.get("type") in checks.KINDS else ""
+            return Backend(name, HostPath(str(host_path), root_id, projects))
         where = NetworkMount(
             fs_type=mount["fsType"],
             source=mount["source"],

@@ -13,6 +13,7 @@ from typing import Final
 from e2e.cluster.errors import RigError
 from e2e.cluster.paths import REPOSITORY
 from e2e.cluster.progress import say
+from e2e.guest.disks import EXT4, EXT4_ACCOUNTING, EXT4_PLAIN, XFS, XFS_ACCOUNTING, XFS_PLAIN
 from e2e.guest.guest import Settings, run
 
 FOLDER: Final = Path("tests/conformance/guest")
@@ -31,7 +32,19 @@ class GuestRun:
     settings: Settings
 
 
-RUNS: Final[tuple[GuestRun, ...]] = ()
+RUNS: Final = (
+    GuestRun(
+        "xfs",
+        ("test_xfs.py", "test_privileges.py", "test_publish.py"),
+        Settings(disks=(XFS, XFS_PLAIN, XFS_ACCOUNTING, EXT4)),
+    ),
+    GuestRun(
+        "ext4",
+        ("test_ext4.py",),
+        # As in an ordinary container, where root has no leave to pass a limit.
+        Settings(disks=(EXT4, EXT4_PLAIN, EXT4_ACCOUNTING), sys_resource=False),
+    ),
+)
 
 
 def run_all(results: Path, chosen: Callable[[str], bool] = lambda _: True) -> list[Path]:

@@ -1,7 +1,11 @@
 """Stops a backend at the n-th step that changes something: for good, or while somebody else acts.
 
 The backend runs in a process of its own. Its steps are counted by Python's audit events, which
-the interpreter raises before each mutating call of `os`: production code knows nothing of it.
+the interpreter raises before each mutating call of `os`: production code knows nothing of it, but
+for a call of its own that changes something, before which it raises such an event as well.
+
+A process to be killed is made for each step, by a server that has all modules loaded; one process
+is held again and again, since that is what most of the steps are for.
 """
 
 import asyncio
@@ -11,13 +15,16 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Final
 
 from vfolder_backends.errors import BackendError
 from vfolder_backends.port import StorageBackend
+from vfolder_backends.projects import syscalls
 from vfolder_backends.testing.storages import StorageUnderTest
 
 _MUTATING: Final = {
@@ -31,10 +38,11 @@ _MUTATING: Final = {
     "os.setxattr",
     "os.symlink",
     "os.truncate",
+    syscalls.QUOTA_CHANGE,
 }
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _TIMEOUT: Final = 30.0
-_REFUSED: Final = 3
+_HELD, _DONE, _REFUSED = "held", "done", "refused"
 
 Operation = Callable[[StorageBackend], Awaitable[object]]
 
@@ -50,7 +58,8 @@ def run_and_kill(storage: StorageUnderTest, operation: Operation, step: int) -> 
     Returns:
         Whether it was killed; False means that the operation has fewer steps, and succeeded.
     """
-    child = _start(storage, operation, step, signal.SIGKILL)
+    child = _context(storage).Process(target=_die, args=(storage, operation, step), daemon=True)
+    child.start()
     child.join(_TIMEOUT)
     assert child.exitcode in (0, -signal.SIGKILL), f"exit status {child.exitcode} at step {step}"
     return child.exitcode != 0
@@ -70,70 +79,146 @@ async def run_and_stop(
     Returns:
         Whether it was held; False means that the operation has fewer steps.
     """
-    child = _start(storage, operation, step, signal.SIGSTOP)
+    worker = _Worker.of(storage)
+    worker.begin(storage, operation, step)
+    said = _HELD
     try:
-        held = await asyncio.to_thread(_wait_for_stop, child)
+        said = await asyncio.to_thread(worker.hear)
+        if said == _HELD:
+            await asyncio.to_thread(worker.wait_until_stopped)
         await meanwhile()
     finally:
-        if child.is_alive() and child.pid is not None:
-            os.kill(child.pid, signal.SIGCONT)
-        await asyncio.to_thread(child.join, _TIMEOUT)
-    assert child.exitcode in (0, _REFUSED), f"exit status {child.exitcode} at step {step}"
-    return held
+        if said == _HELD:
+            worker.go_on()
+            end = await asyncio.to_thread(worker.hear)
+            assert end in (_DONE, _REFUSED), f"at step {step}: {end}"
+    assert said in (_HELD, _DONE, _REFUSED), f"before step {step}: {said}"
+    return said == _HELD
 
 
-def _wait_for_stop(child: ForkServerProcess) -> bool:
-    deadline = time.monotonic() + _TIMEOUT
-    while child.is_alive():
+class _Worker:
+    """The process that is held; one at a time, made anew if it died."""
+
+    _only: "_Worker | None" = None
+
+    def __init__(self, storage: StorageUnderTest) -> None:
+        context = _context(storage)
+        self._connection, theirs = context.Pipe()
+        self._process: ForkServerProcess = context.Process(
+            target=_serve, args=(theirs,), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    @classmethod
+    def of(cls, storage: StorageUnderTest) -> "_Worker":
+        """The worker, started with what this storage needs if there is none."""
+        if cls._only is None or not cls._only._process.is_alive():
+            cls._only = cls(storage)
+        return cls._only
+
+    def begin(self, storage: StorageUnderTest, operation: Operation, step: int) -> None:
+        """Let it run an operation up to a step."""
+        self._connection.send((storage, operation, step))
+
+    def hear(self) -> str:
+        """Wait for what it says."""
+        assert self._connection.poll(_TIMEOUT), "the process neither ends nor stops"
+        said: str = self._connection.recv()
+        return said
+
+    def wait_until_stopped(self) -> None:
+        """Wait from its word that it will stop to the stop itself."""
+        deadline = time.monotonic() + _TIMEOUT
         # The third field, after a name in parentheses that may hold anything.
-        try:
-            state = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            break
-        if state == "T":
-            return True
-        assert time.monotonic() < deadline, "the process neither ends nor stops"
-        time.sleep(0.002)
-    return False
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        while stat.read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < deadline, "the process does not stop"
+            time.sleep(0.002)
+
+    def go_on(self) -> None:
+        """End the stop."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal.SIGCONT)
 
 
-def _start(
-    storage: StorageUnderTest, operation: Operation, step: int, how: signal.Signals
-) -> ForkServerProcess:
+def _context(storage: StorageUnderTest) -> ForkServerContext:
+    """Child processes by a server that imports once what they need.
+
+    It starts with the first child, so a session with several storages is prepared for the first of
+    them, and the others' children import the rest themselves.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "vfolder_backends.backend", "pytest"])
-    child = context.Process(
-        target=_live_dangerously, args=(storage, operation, step, how), daemon=True
-    )
-    child.start()
-    return child
+    kind = getattr(storage, "kind", "")
+    modules = ("vfolder_backends.testing.conformance", f"vfolder_backends.vendors.{kind}.backend")
+    context.set_forkserver_preload(["__main__", *modules, type(storage).__module__])
+    return context
 
 
-def _live_dangerously(
-    storage: StorageUnderTest, operation: Operation, step: int, how: signal.Signals
-) -> None:
-    steps = 0
+class _Steps:
+    """Counts what changes something; calls `reached` before step `step`."""
 
-    def count(event: str, args: tuple[object, ...]) -> None:
-        nonlocal steps
+    def __init__(self, reached: Callable[[], None]) -> None:
+        self._reached = reached
+        self._left = 0
+        sys.addaudithook(self._count)
+
+    def expect(self, step: int) -> None:
+        """Begin to count anew."""
+        self._left = step
+
+    def _count(self, event: str, args: tuple[object, ...]) -> None:
         if event == "open":
             flags = args[2]
             if not isinstance(flags, int) or not flags & _WRITING:
                 return
+        elif event == "fcntl.ioctl":
+            if args[1] != syscalls.FS_IOC_FSSETXATTR:
+                return
         elif event not in _MUTATING:
             return
-        steps += 1
-        if steps == step:
-            # To this very thread: another one could let it run on for a moment.
-            signal.pthread_kill(threading.get_ident(), how)
+        self._left -= 1
+        if self._left == 0:
+            self._reached()
 
+
+def _stop_here(number: signal.Signals) -> None:
+    # To this very thread: another one could let it run on for a moment.
+    signal.pthread_kill(threading.get_ident(), number)
+
+
+def _die(storage: StorageUnderTest, operation: Operation, step: int) -> None:
     backend = storage.build()
-    sys.addaudithook(count)
-    try:
-        asyncio.run(_run(backend, operation))
-    except BackendError:
-        sys.exit(_REFUSED)
+    _Steps(lambda: _stop_here(signal.SIGKILL)).expect(step)
+    asyncio.run(_run(backend, operation))
+
+
+def _serve(connection: Connection) -> None:
+    def hold() -> None:
+        connection.send(_HELD)
+        _stop_here(signal.SIGSTOP)
+
+    steps = _Steps(hold)
+    while True:
+        try:
+            storage, operation, step = connection.recv()
+        except EOFError:
+            return
+        backend = storage.build()
+        steps.expect(step)
+        try:
+            asyncio.run(_run(backend, operation))
+            said = _DONE
+        except BackendError:
+            said = _REFUSED
+        except Exception:  # noqa: BLE001 - told to the test, which fails
+            said = traceback.format_exc()
+        steps.expect(0)
+        connection.send(said)
 
 
 async def _run(backend: StorageBackend, operation: Operation) -> None:
-    await operation(backend)
+    try:
+        await operation(backend)
+    finally:
+        await backend.close()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.ids import FolderHex, ScopeHex
@@ -17,6 +18,9 @@ from vfolder_backends.port import Limits, StorageBackend
 from vfolder_backends.registry import Registry
 from vfolder_backends.testing.memory import MemoryBackend
 from vfolder_backends.testing.memory_storage import MemoryStorage
+
+_KINDS: Final = Registry()
+"""Read once, as a server of child processes does before it has any."""
 
 
 class StorageUnderTest(ABC):
@@ -112,7 +116,11 @@ class TreeUnderTest(StorageUnderTest):
 
     def build(self) -> StorageBackend:
         """Return one more actor."""
-        return Registry().build(BackendConfig("under-test", self.kind, str(self.root)))
+        return _KINDS.build(self.config())
+
+    def config(self) -> BackendConfig:
+        """What it is built with."""
+        return BackendConfig("under-test", self.kind, str(self.root))
 
     def path(self, scope: ScopeHex, folder: FolderHex) -> Path:
         """Where a live folder is."""

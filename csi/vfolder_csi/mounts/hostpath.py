@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from vfolder_backends import layout
+from vfolder_backends.errors import Misconfigured
 from vfolder_backends.ids import VolumeHandle
+from vfolder_backends.projects import checks
 from vfolder_csi.directory import HostPath
 from vfolder_csi.errors import FailedPrecondition, NotFound, RootLost, from_os_error
 from vfolder_csi.mounts.paths import DIRECTORY, open_beneath
@@ -22,7 +24,8 @@ def open_folder(handle: VolumeHandle, where: HostPath, host_roots: Sequence[str]
     """Open a folder's directory below the backend's root; blocking; the caller closes it.
 
     Raises:
-        FailedPrecondition: the backend's path is not allowed, or no folder lies at the place.
+        FailedPrecondition: the backend's path is not allowed, limits are not enforced on its file
+            system as this node has it mounted, or no folder lies at the place.
         RootLost: the backend's path or its root mark is missing, or the mark is another one.
         NotFound: the folder does not exist.
         CsiError: the storage answered otherwise.
@@ -30,6 +33,7 @@ def open_folder(handle: VolumeHandle, where: HostPath, host_roots: Sequence[str]
     root = _open_root(handle.backend, where.path, host_roots)
     try:
         _check_mark(handle.backend, root, where)
+        _check_limits(handle.backend, root, where)
         path = layout.folder_path(handle.scope, handle.folder)
         try:
             return open_beneath(root, path)
@@ -75,6 +79,18 @@ def _open_root(backend: str, path: str, host_roots: Sequence[str]) -> int:
     except OSError as error:
         doing = f"{where} (a directory, reached through no symbolic link)"
         raise from_os_error(error, doing) from error
+
+
+def _check_limits(backend: str, root: int, where: HostPath) -> None:
+    """Refuse a file system on which a limit is only a number; each node may mount its own."""
+    if not where.projects:
+        return
+    try:
+        checks.check_enforced(root, where.path, where.projects)
+    except Misconfigured as error:
+        raise FailedPrecondition(f"QuotaNotEnforced: backend {backend}: {error}") from error
+    except OSError as error:
+        raise from_os_error(error, f"backend {backend}: reading the state of quotas") from error
 
 
 def _check_mark(backend: str, root: int, where: HostPath) -> None:

@@ -1,0 +1,1 @@
+"""XFS with project quotas: limits hold to the block, for root, too."""
