@@ -16,6 +16,7 @@ from vfolder_backends.ids import ScopeHex
 from vfolder_backends.openat import directory
 from vfolder_backends.port import BackendRef, Limits, Progress, Survey, Usage
 from vfolder_backends.tree import files
+from vfolder_backends.walked import UsageWalks
 
 _MODE: Final = 0o711  # passed through, never listed, by those who mount a folder below it
 _BATCH: Final = 64
@@ -50,11 +51,20 @@ class DirectoryQuota(Protocol):
 
 
 class DirectoryDriver:
-    """A `QuotaDriver` made of a `DirectoryQuota`."""
+    """A `QuotaDriver` made of a `DirectoryQuota`.
 
-    def __init__(self, access: RootAccess, quota: DirectoryQuota) -> None:
+    Args:
+        access: the way to the root.
+        quota: what is done on a directory.
+        walks: for storages that count nothing: whose surveys count instead.
+    """
+
+    def __init__(
+        self, access: RootAccess, quota: DirectoryQuota, walks: UsageWalks | None = None
+    ) -> None:
         self._access = access
         self._quota = quota
+        self._walks = walks
         self.check_root = quota.check_root
         self.stored = quota.stored
         self.folder_usage = quota.folder_usage
@@ -110,8 +120,8 @@ class DirectoryDriver:
         return found
 
     async def survey(self, scope: ScopeHex) -> Survey | None:
-        """None: a quota on a directory holds for all below it, and is counted."""
-        return None
+        """None where a quota holds for all below its directory, and is counted."""
+        return await self._walks.survey(scope) if self._walks else None
 
     async def write(self, scope: ScopeHex, limits: Limits) -> None:
         """Set one directory's quota."""
@@ -124,6 +134,8 @@ class DirectoryDriver:
     async def release(self, scope: ScopeHex) -> None:
         """Remove the directory; its quota goes with it."""
         await self._access.run(_remove, scope)
+        if self._walks:
+            self._walks.forget(scope)
 
     async def cancel(self, scope: ScopeHex) -> None:
         """Nothing was reserved."""

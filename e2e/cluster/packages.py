@@ -45,6 +45,7 @@ GUEST = (
     "kmod",
     "mount",
     "perl-base",
+    "python3",
     "quota",
     "user-mode-linux",
     "util-linux",

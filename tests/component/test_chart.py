@@ -75,6 +75,17 @@ def test_the_operator_is_root_only_where_it_works_on_a_tree(tmp_path: pathlib.Pa
     assert mount["mountPropagation"] == "HostToContainer"
 
 
+@pytest.mark.parametrize(("kind", "needs"), [("xfs", True), ("ext4", True), ("cephfs", False)])
+def test_the_operator_may_set_project_quotas_where_there_are_any(
+    tmp_path: pathlib.Path, kind: str, needs: bool
+) -> None:
+    values = json.loads(json.dumps(SCRATCH))
+    values["backends"]["scratch"]["spec"]["type"] = kind
+    pod = one(render(tmp_path, values), "Deployment")["spec"]["template"]["spec"]
+    added = pod["containers"][0]["securityContext"]["capabilities"]["add"]
+    assert ("SYS_ADMIN" in added) == needs
+
+
 def test_the_node_plugin_sees_the_kubelet_and_the_host_roots(tmp_path: pathlib.Path) -> None:
     values = {"node": {"kubeletDir": "/data/kubelet", "hostRoots": ["/mnt", "/gpfs"]}}
     pod = one(render(tmp_path, values), "DaemonSet")["spec"]["template"]["spec"]

@@ -105,5 +105,5 @@ def check_root(fd: int, path: str, kind: str) -> None:
     except PermissionError as error:
         raise PermissionDenied(
             f"{path}: project quotas may only be read and set with CAP_SYS_ADMIN, and outside any"
-            " user namespace; the chart adds it where operator.projectQuotas is true"
+            " user namespace; the chart adds it for backends of this type"
         ) from error

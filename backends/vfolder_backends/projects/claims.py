@@ -83,7 +83,7 @@ def claimant(root: int, project: int) -> str | None:
 
 
 def last(root: int) -> int:
-    """The highest id that was ever claimed below this root, 0 before the first."""
+    """The highest id that was ever to be claimed below this root, 0 before the first."""
     data = files.read_small(root, f"{PROJECTS_PATH}/{LAST_PROJECT}") or b""
     text = data.decode("ascii", "replace").strip()
     return int(text) if _NUMBER.fullmatch(text) else 0
@@ -114,17 +114,18 @@ def claim(root: int, scope: ScopeHex, candidate: int) -> tuple[int | None, int]:
         The id that the scope then has; it is another one if another actor was quicker. None where
         the candidate is taken; and from where on to ask for the next one.
     """
-    if claimant(root, candidate) != scope.value:
-        if not _free(root, candidate):
-            return None, _next_free(root, candidate + 1)
-        if _write_claim(root, scope, candidate) != scope.value:
-            return None, candidate + 1
+    holder = claimant(root, candidate)
+    if holder is None and _free(root, candidate):
+        # First, so that what a kill leaves of this claim is in nobody's way.
+        if candidate > last(root):
+            with files.made_directory(root, PROJECTS_PATH) as folder:
+                files.replace(root, folder, LAST_PROJECT, b"%d\n" % candidate)
+        holder = _write_claim(root, scope, candidate)
+    if holder != scope.value:
+        return None, _next_free(root, candidate + 1)
     if not _free(root, candidate):  # somebody charged something to it in between
         _withdraw(root, scope, candidate)
         return None, _next_free(root, candidate + 1)
-    if candidate > last(root):
-        with files.made_directory(root, PROJECTS_PATH) as folder:
-            files.replace(root, folder, LAST_PROJECT, b"%d\n" % candidate)
     with suppress(FileExistsError):
         _write_mark(root, scope, candidate)
     project = marked(root, scope)

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from e2e.guest.disks import EXT4, XFS
-from tests.conformance.guest.project_rules import ProjectsUnderTest
+from tests.conformance.guest.project_rules import SYSTEM_PYTHON, ProjectsUnderTest
 from vfolder_backends.port import Limits
 from vfolder_backends.testing.conformance.base import (
     MIB,
@@ -60,7 +60,8 @@ async def test_whom_a_limit_binds(disk, who, expected):
     await backend.ensure_folder(folder)
     await backend.set_limits(SCOPE, TEAM, Limits(bytes=2 * MIB))
     place = storage.path(SCOPE, folder.folder) / "file"
-    words = [*who, sys.executable, "-c", WRITE, str(place)]
+    place.parent.chmod(0o777)  # a namespace's root has no power over what others own
+    words = [*who, SYSTEM_PYTHON, "-I", "-c", WRITE, str(place)]
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
     assert said == expected
     assert (place.stat().st_size == 4 * MIB) == (expected == "no error")

@@ -2,12 +2,14 @@
 
 from typing import Final
 
+from vfolder_backends.access import RootAccess
 from vfolder_backends.backend import TreeBackend
 from vfolder_backends.config import BackendConfig, Options
 from vfolder_backends.directories import DirectoryDriver
 from vfolder_backends.driver import ScopeQuota
 from vfolder_backends.facts import Capabilities, Enforcement, Level, Tristate
 from vfolder_backends.port import Limits, StorageBackend, Usage
+from vfolder_backends.walked import UsageWalks
 
 _ENFORCEMENT: Final = Enforcement(
     Level.NONE,
@@ -55,4 +57,8 @@ class Factory:
 
     def build(self, config: BackendConfig) -> StorageBackend:
         """Return a backend over `config.root`."""
-        return TreeBackend(config, lambda access: DirectoryDriver(access, NoQuota()))
+
+        def driver(access: RootAccess) -> DirectoryDriver:
+            return DirectoryDriver(access, NoQuota(), UsageWalks(access))
+
+        return TreeBackend(config, driver)
