@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=_up)
 
     verb = verbs.add_parser("down", parents=[named], help="take a cluster down, however broken")
-    verb.add_argument("--all", action="store_true", help="every cluster and every CephFS")
+    verb.add_argument("--all", action="store_true", help="every cluster, CephFS and guest")
     verb.set_defaults(run=_down)
 
     verb = verbs.add_parser("status", help="what runs, and which of its processes")
@@ -147,7 +147,7 @@ def _down(arguments: argparse.Namespace) -> None:
         return
     # CephFS first: a process that waits for a storage server which hangs cannot be killed, but the
     # end of ceph-fuse fails its call.
-    for kind in (Kind.CEPH, Kind.CLUSTER):
+    for kind in (Kind.GUEST, Kind.CEPH, Kind.CLUSTER):
         for found in state.load_all(kind):
             cleanup.take_down(found)
             say(f"{kind} {found.name!r} is down")

@@ -97,12 +97,13 @@ async def run_and_stop(
 
 
 class _Worker:
-    """The process that is held; one at a time, made anew if it died."""
+    """The process that is held; one for each kind of storage, made anew if it died."""
 
     _only: "_Worker | None" = None
 
     def __init__(self, storage: StorageUnderTest) -> None:
         context = _context(storage)
+        self._storage = type(storage)
         self._connection, theirs = context.Pipe()
         self._process: ForkServerProcess = context.Process(
             target=_serve, args=(theirs,), daemon=True
@@ -113,9 +114,19 @@ class _Worker:
     @classmethod
     def of(cls, storage: StorageUnderTest) -> "_Worker":
         """The worker, started with what this storage needs if there is none."""
-        if cls._only is None or not cls._only._process.is_alive():
+        if cls._only is not None and not cls._only._fits(storage):
+            cls._only._end()
+            cls._only = None
+        if cls._only is None:
             cls._only = cls(storage)
         return cls._only
+
+    def _fits(self, storage: StorageUnderTest) -> bool:
+        return self._storage is type(storage) and self._process.is_alive()
+
+    def _end(self) -> None:
+        self._connection.close()
+        self._process.join(_TIMEOUT)
 
     def begin(self, storage: StorageUnderTest, operation: Operation, step: int) -> None:
         """Let it run an operation up to a step."""

@@ -117,6 +117,12 @@ def test_rename_noreplace(tmp_path, root):
     with pytest.raises(FileNotFoundError):
         openat.rename_noreplace(root, "one", "four")
     assert {"two", "three"} <= set(os.listdir(root))
+    with openat.directory(root, "three") as inside:
+        openat.rename_noreplace(root, "two", "one", inside)
+        (tmp_path / "four").mkdir()
+        with pytest.raises(FileExistsError):
+            openat.rename_noreplace(root, "four", "one", inside)
+    assert [path.name for path in (tmp_path / "three").iterdir()] == ["one"]
 
 
 @pytest.mark.parametrize("code", ["EINVAL", "ENOSYS"])
