@@ -64,7 +64,7 @@ class ProjectDriver:
         self._enforcement = facts.enforcement(flavour, config)
         self._granularity = _BLOCK
         self._space = ""
-        self._reflink: bool | None = None
+        self._reflink = False
         self._swept_at = float("-inf")
         self._surveys: dict[ScopeHex, tuple[str | None, Tally]] = {}
 
@@ -90,7 +90,7 @@ class ProjectDriver:
 
     def _probe(self, root: int) -> DriverHealth:
         self.check_root(root)
-        if self._reflink is None:
+        if not self._reflink:  # asked again: a full disk says no as well
             self._reflink = _can_clone(root)
         if time.monotonic() - self._swept_at > _SWEEP_SECONDS:
             claims.sweep(root)

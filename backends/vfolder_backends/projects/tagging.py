@@ -103,7 +103,7 @@ def tag(root: int, scope: ScopeHex, project: int, stop_at: float) -> Progress | 
         "Tagging",
         f"what lay in the scope is being charged to it (project id {project}); so far"
         f" {tally.other} entries belong to other projects and are left alone,"
-        f" {tally.untaggable} links and the like cannot be charged",
+        f" {tally.untaggable} cannot be charged (links and the like, immutable files)",
         tally.entries,
     )
 
@@ -122,7 +122,10 @@ def _tagger(wanted: Project, tally: Tally) -> Callable[[Batch], None]:
                 if found.id not in (0, wanted.id):
                     other.append(name)
                 elif found.id == 0 or (kind is Kind.DIRECTORY and not found.inherits):
-                    _charge(fd, Project(wanted.id, inherits=kind is Kind.DIRECTORY))
+                    try:
+                        _charge(fd, Project(wanted.id, inherits=kind is Kind.DIRECTORY))
+                    except PermissionError:  # immutable; that we may charge, the top has shown
+                        untaggable += 1
         tally.add(batch, other, untaggable)
 
     return tag_batch

@@ -388,6 +388,20 @@ class ProjectConformance(TreeConformance):
         await backend.set_limits(SCOPE, TEAM, LIMITS)
         assert write_until_refused(place / "f0" / "f1" / "big", 16 * MIB)[1] == self.refusal
 
+    async def test_an_immutable_file_does_not_hold_up_the_rest(self, storage, backend):
+        place = storage.root / SCOPE.value
+        place.mkdir()
+        for name in ("fixed", "other"):
+            (place / name).write_text("x")
+        subprocess.run(["chattr", "+i", place / "fixed"], check=True)
+        try:
+            state = await settled(backend, replace(scope_request(), adoption=Adoption()))
+            assert project_of(place / "other").id == state.ref["projectID"]
+            survey = await backend.survey_scope(SCOPE)
+            assert survey.escaped == (project_of(place / "fixed").id == 0)
+        finally:
+            subprocess.run(["chattr", "-i", place / "fixed"], check=True)
+
     async def test_an_existing_id_is_kept(self, storage, backend):
         place = storage.root / SCOPE.value
         (place / "f0").mkdir(parents=True)
