@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +14,7 @@ from vfolder_backends.errors import (
     BackendError,
     DataMissing,
     DeadlineExceeded,
+    NotEmpty,
     NotOurs,
     Unavailable,
 )
@@ -31,7 +32,7 @@ from vfolder_backends.port import (
     ScopeState,
     Survey,
 )
-from vfolder_backends.tree import folders, marks, scopes
+from vfolder_backends.tree import folders, marks, retirement, scopes
 from vfolder_backends.tree.purge import purge
 from vfolder_backends.tree.scopes import ScopePlace
 
@@ -87,9 +88,18 @@ class TreeBackend:
         async with self._deadline():
             before: ScopePlace | None = None
             for _ in range(_ATTEMPTS):
+                retired = await self._access.run(retirement.read, request.scope)
+                if retired is not None and retired.doomed:
+                    # It is past its end: it has to be gone before there can be a new one.
+                    with suppress(NotEmpty):
+                        await self._remove_doomed(request.scope, retired.owner)
+                    continue
                 place = await self._access.run(scopes.look, request.scope)
                 try:
                     scopes.check(place, request)
+                    if retired is not None:
+                        await self._access.run(retirement.revoke, request.scope)
+                        continue
                     if await self._advance(place, request):
                         progress = await self._driver.settle(request.scope)
                         state = await self._read_scope(request.scope, request.owner)
@@ -154,6 +164,42 @@ class TreeBackend:
             await self._driver.release(scope)
             await self._access.run(scopes.forget, scope, owner)
 
+    async def retire_scope(self, scope: ScopeHex, owner: Owner) -> None:
+        """Note that the scope shall be removed once its trash is gone."""
+        async with self._deadline():
+            place = await self._access.run(scopes.look, scope)
+            if scopes.check_deletion(place, scope, owner):
+                await self._access.run(retirement.retire, scope, owner)
+
+    async def list_retired(self) -> Mapping[ScopeHex, Owner]:
+        """Read which scopes are retired, and whose they were."""
+        return await self._access.run(retirement.listing)
+
+    async def delete_retired(self, scope: ScopeHex, owner: Owner) -> bool:
+        """Remove a retired scope; False if somebody has it again."""
+        async with self._deadline():
+            retired = await self._access.run(retirement.read, scope)
+            if retired is None:
+                return False
+            marks.check_taking(f"retired scope {scope}", retired.owner, owner, None)
+            if not retired.doomed:
+                place = await self._access.run(scopes.look, scope)
+                scopes.check_deletion(place, scope, owner)
+            return await self._remove_doomed(scope, owner)
+
+    async def _remove_doomed(self, scope: ScopeHex, owner: Owner) -> bool:
+        """Begin or finish the removal of a retired scope, unless something lies in it after all."""
+        if not await self._access.run(retirement.doom, scope):
+            return False
+        try:
+            await self._access.run(scopes.clear, scope)
+            await self._driver.release(scope)
+        except NotEmpty:
+            await self._access.run(retirement.relent, scope)
+            raise
+        await self._access.run(retirement.finish, scope, owner)
+        return True
+
     async def list_scopes(self) -> AsyncIterator[ScopeState]:
         """Read all scopes in bulk."""
         owners = dict(await self._access.run(scopes.listing))
@@ -181,11 +227,18 @@ class TreeBackend:
 
     async def find_scope(self, owner: Owner) -> ScopeHex | None:
         """Ask the index of names for a live scope of that owner."""
-        return await self._access.run(scopes.find, owner)
+        scope = await self._access.run(scopes.find, owner)
+        if scope is not None and await self._access.run(retirement.read, scope) is not None:
+            return None
+        return scope
 
     async def find_folder(self, owner: Owner) -> tuple[ScopeHex, FolderHex] | None:
         """Ask the index of names for a live folder of that owner."""
         return await self._access.run(folders.find, owner)
+
+    async def find_trash(self, owner: Owner) -> FolderState | None:
+        """Ask the index of names whether the last folder of that owner can be restored."""
+        return await self._access.run(folders.find_trashed, owner, self._driver.folder_usage)
 
     async def ensure_folder(self, request: FolderRequest) -> FolderState:
         """Make the folder, finish or take it, or return the one that is there."""
@@ -195,9 +248,15 @@ class TreeBackend:
         """Read one folder."""
         return await self._access.run(folders.describe, scope, folder, self._driver.folder_usage)
 
-    async def trash_folder(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> None:
+    async def trash_folder(
+        self,
+        scope: ScopeHex,
+        folder: FolderHex,
+        owner: Owner,
+        keep_seconds: float | None = None,
+    ) -> None:
         """Move the folder to the trash by one rename."""
-        await self._access.run(folders.trash, scope, folder, owner)
+        await self._access.run(folders.trash, scope, folder, owner, keep_seconds)
 
     async def restore_folder(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> FolderState:
         """Bring a folder back from the trash."""

@@ -13,6 +13,9 @@
     <root>/.vfolder/projects/<id>                           which scope claims a project id
     <root>/.vfolder/projects/last                           the highest id that was ever claimed
     <root>/.vfolder/projects/new-<scope>                    a scope's directory being made
+    <root>/.vfolder/retired/<scope>                         removed once its trash is gone: for whom
+    <root>/.vfolder/retired/<scope>.doomed                  the same, being removed
+    <root>/.vfolder/marks/<scope>.doomed/                   the marks of that scope
     <root>/.vfolder/names/<cluster>/<namespace>/<kind>/<name>    index: which id a name had
     <root>/.vfolder/tmp/<random>                            a mark or an index entry being written
 
@@ -32,6 +35,7 @@ CONTROL_DIR: Final = ".vfolder"
 ROOT_MARK: Final = "root"
 MARKS_DIR: Final = "marks"
 NAMES_DIR: Final = "names"
+RETIRED_DIR: Final = "retired"
 SCOPE_MARK: Final = "scope"
 INTENT_MARK: Final = "intent"
 PROJECT_MARK: Final = "project"

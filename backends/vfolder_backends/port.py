@@ -22,6 +22,8 @@ from typing import Protocol
 
 from vfolder_backends.facts import Enforcement, Health, PerformanceMetrics
 from vfolder_backends.ids import FolderHex, ScopeHex
+from vfolder_backends.trash import PurgePolicy as PurgePolicy
+from vfolder_backends.trash import PurgeResult as PurgeResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,13 @@ class FolderRequest:
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """A folder as the storage shows it; `since` is when it went to the trash."""
+    """A folder as the storage shows it.
+
+    Attributes:
+        since: when it went to the trash.
+        expires: until when it can come back from there, where it was trashed with a time of its
+            own; None where the storage's own retention counts.
+    """
 
     scope: ScopeHex
     folder: FolderHex
@@ -196,6 +204,7 @@ class FolderState:
     attributes: FolderAttributes = FolderAttributes()
     usage: Usage | None = None
     since: float | None = None
+    expires: float | None = None
     progress: Progress | None = None
 
 
@@ -223,23 +232,6 @@ class Survey:
     usage: Mapping[FolderHex, Usage]
     observed_at: float
     scope_usage: Usage | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PurgePolicy:
-    """Which trash may be removed now: older than `before`, at most `budget` entries a call."""
-
-    before: float
-    budget: int = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class PurgeResult:
-    """What a purge did; `more` says that it stopped at its budget."""
-
-    removed_folders: int
-    removed_entries: int
-    more: bool
 
 
 class StorageBackend(Protocol):
@@ -296,6 +288,25 @@ class StorageBackend(Protocol):
         """Remove an empty scope, its limits and its marks (`NotEmpty`); absent is success."""
         ...
 
+    async def retire_scope(self, scope: ScopeHex, owner: Owner) -> None:
+        """Note that the scope shall be removed once its trash is gone; absent is success.
+
+        `ensure_scope` revokes it, for whoever may have the scope.
+        """
+        ...
+
+    async def list_retired(self) -> Mapping[ScopeHex, Owner]:
+        """Read which scopes are retired, and whose they were; half removed ones, too."""
+        ...
+
+    async def delete_retired(self, scope: ScopeHex, owner: Owner) -> bool:
+        """Remove a retired scope, as `delete_scope` does; `NotEmpty` leaves it retired.
+
+        Returns:
+            False if it is not retired any more: somebody has it again.
+        """
+        ...
+
     def list_scopes(self) -> AsyncIterator[ScopeState]:
         """Read all scopes in bulk: limits and usage for drift, marks for orphans."""
         ...
@@ -316,11 +327,15 @@ class StorageBackend(Protocol):
         ...
 
     async def find_scope(self, owner: Owner) -> ScopeHex | None:
-        """Ask the index of names for a live scope of that owner."""
+        """Ask the index of names for a scope of that owner that is there and not retired."""
         ...
 
     async def find_folder(self, owner: Owner) -> tuple[ScopeHex, FolderHex] | None:
         """Ask the index of names for a live folder of that owner."""
+        ...
+
+    async def find_trash(self, owner: Owner) -> FolderState | None:
+        """Ask the index of names whether the last folder of that owner can be restored."""
         ...
 
     async def ensure_folder(self, request: FolderRequest) -> FolderState:
@@ -340,8 +355,18 @@ class StorageBackend(Protocol):
         """Read one folder (`NotFound` when there is neither a mark nor a directory)."""
         ...
 
-    async def trash_folder(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> None:
-        """Move the folder to the trash by one rename; absent or already there is success."""
+    async def trash_folder(
+        self,
+        scope: ScopeHex,
+        folder: FolderHex,
+        owner: Owner,
+        keep_seconds: float | None = None,
+    ) -> None:
+        """Move the folder to the trash by one rename; absent or already there is success.
+
+        With `keep_seconds` its mark says for how long it can come back, else the storage's own
+        retention counts.
+        """
         ...
 
     async def restore_folder(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> FolderState:

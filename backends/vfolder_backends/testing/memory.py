@@ -7,7 +7,7 @@ operator are. Tests fill it, break it and look at it through the methods of `Mem
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -24,15 +24,16 @@ from vfolder_backends.errors import (
 )
 from vfolder_backends.facts import Health, Level, PerformanceMetrics
 from vfolder_backends.ids import FolderHex, ScopeHex
-from vfolder_backends.layout import folder_path
 from vfolder_backends.port import (
     BackendRef,
     FolderAttributes,
     FolderPhase,
     FolderRequest,
+    FolderSource,
     FolderState,
     Limits,
     Owner,
+    Progress,
     PurgePolicy,
     PurgeResult,
     ScopeRequest,
@@ -42,6 +43,7 @@ from vfolder_backends.port import (
     Usage,
 )
 from vfolder_backends.sizes import round_up
+from vfolder_backends.testing.memory_folders import fill, folder_states, merged, purge
 from vfolder_backends.testing.memory_storage import Folder, Life, MemoryStorage, Scope
 from vfolder_backends.tree.marks import check_owner, check_taking
 
@@ -138,8 +140,12 @@ class MemoryBackend:
                     if not request.recreate:
                         raise DataMissing(f"{what} was made for {held.owner} and is gone")
                     held.present, held.limits = True, self._stored(request.limits)
-                held.owner = request.owner
-            return self._scope_state(request.scope)
+                held.owner, held.retired = request.owner, False
+            state = self._scope_state(request.scope)
+            if self._storage.settling:
+                left = self._storage.settling = self._storage.settling - 1
+                state = replace(state, progress=Progress("Tagging", "tagging", 9 - left, 10))
+            return state
 
     def _stored(self, limits: Limits) -> Limits:
         levels = self._storage.capabilities.enforcement
@@ -205,6 +211,28 @@ class MemoryBackend:
         for state in states:
             yield state
 
+    async def retire_scope(self, scope: ScopeHex, owner: Owner) -> None:
+        """See `port.StorageBackend`."""
+        async with self._call("retire_scope"):
+            held = self._storage.tree.scopes.get(scope)
+            if held is not None:
+                check_taking(f"scope {scope}", held.owner, owner, None)
+                held.retired = True
+
+    async def list_retired(self) -> Mapping[ScopeHex, Owner]:
+        """See `port.StorageBackend`."""
+        async with self._call("list_retired"):
+            held = self._storage.tree.scopes.items()
+            return {s: scope.owner for s, scope in held if scope.retired and scope.owner}
+
+    async def delete_retired(self, scope: ScopeHex, owner: Owner) -> bool:
+        """See `port.StorageBackend`."""
+        held = self._storage.tree.scopes.get(scope)
+        if held is None or not held.retired:
+            return False
+        await self.delete_scope(scope, owner)
+        return True
+
     async def survey_scope(self, scope: ScopeHex) -> Survey | None:
         """Report what the test set."""
         async with self._call("survey_scope"):
@@ -215,7 +243,9 @@ class MemoryBackend:
         """See `port.StorageBackend`."""
         async with self._call("find_scope"):
             held = self._storage.tree.scopes.items()
-            return next((s for s, scope in held if scope.present and scope.owner == owner), None)
+            return next(
+                (s for s, x in held if x.present and x.owner == owner and not x.retired), None
+            )
 
     async def find_folder(self, owner: Owner) -> tuple[ScopeHex, FolderHex] | None:
         """See `port.StorageBackend`."""
@@ -225,6 +255,19 @@ class MemoryBackend:
                     if entry.live and entry.owner == owner:
                         return scope, folder
         return None
+
+    async def find_trash(self, owner: Owner) -> FolderState | None:
+        """See `port.StorageBackend`."""
+        async with self._call("find_trash"):
+            tree = self._storage.tree
+            found = [
+                folder_states(tree, scope, folder)[0]
+                for scope, held in tree.scopes.items()
+                for folder, entry in held.folders.items()
+                if entry.owner == owner and entry.trashed
+            ]
+        trash = [state for state in found if state.phase is FolderPhase.TRASHED]
+        return max(trash, key=lambda state: state.since or 0.0, default=None)
 
     async def ensure_folder(self, request: FolderRequest) -> FolderState:
         """See `port.StorageBackend`."""
@@ -242,42 +285,30 @@ class MemoryBackend:
                     raise DataMissing(f"{what} {where}, and is not there")
             elif request.must_exist and not request.recreate:
                 raise NotFound(f"{what} does not exist")
+            source = None
+            if request.source is not None and (entry is None or entry.live is None):
+                source = self._source(request.source)
             if entry is None:
                 entry = held.folders[request.folder] = Folder(request.owner)
             entry.owner = request.owner
             if entry.live is None:
-                entry.lives.append(Life(FolderAttributes(0, 0, 0o755)))
+                entry.lives.append(Life(FolderAttributes(0, 0, 0o755), source=source))
             assert entry.live is not None
-            entry.live.attributes = _merged(entry.live.attributes, request.attributes)
-            return self._folder_states(request.scope, request.folder)[0]
+            entry.live.attributes = merged(entry.live.attributes, request.attributes)
+            fill(entry.live, self._storage.copy_files)
+            return folder_states(self._storage.tree, request.scope, request.folder)[0]
 
-    def _folder_states(self, scope: ScopeHex, folder: FolderHex) -> list[FolderState]:
-        """The states of one folder, the one that `describe_folder` shows first."""
-        held = self._storage.tree.scopes.get(scope)
-        entry = held.folders.get(folder) if held else None
-        if entry is None:
-            raise NotFound(f"folder {scope}/{folder} does not exist")
-        path = folder_path(scope, folder)
-        first = entry.live or entry.trashed
-        lives = sorted(entry.lives, key=lambda life: life is not first)
-        return [
-            FolderState(
-                scope,
-                folder,
-                entry.owner,
-                life.phase,
-                path,
-                life.attributes,
-                Usage(life.bytes, 1 + life.files, time.time()),
-                life.since,
-            )
-            for life in lives
-        ] or [FolderState(scope, folder, entry.owner, FolderPhase.MISSING, path)]
+    def _source(self, source: FolderSource) -> Life:
+        held = self._storage.tree.scopes.get(source.scope)
+        entry = held.folders.get(source.folder) if held else None
+        if entry is None or entry.live is None or entry.live.phase is not FolderPhase.LIVE:
+            raise NotFound(f"folder {source.scope}/{source.folder} is not there to be cloned")
+        return entry.live
 
     async def describe_folder(self, scope: ScopeHex, folder: FolderHex) -> FolderState:
         """See `port.StorageBackend`."""
         async with self._call("describe_folder"):
-            return self._folder_states(scope, folder)[0]
+            return folder_states(self._storage.tree, scope, folder)[0]
 
     def _entry(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> Folder | None:
         held = self._storage.tree.scopes.get(scope)
@@ -286,7 +317,13 @@ class MemoryBackend:
             check_taking(f"folder {scope}/{folder}", entry.owner, owner, None)
         return entry
 
-    async def trash_folder(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> None:
+    async def trash_folder(
+        self,
+        scope: ScopeHex,
+        folder: FolderHex,
+        owner: Owner,
+        keep_seconds: float | None = None,
+    ) -> None:
         """See `port.StorageBackend`."""
         async with self._call("trash_folder"):
             entry = self._entry(scope, folder, owner)
@@ -296,6 +333,7 @@ class MemoryBackend:
                 del self._storage.tree.scopes[scope].folders[folder]
             elif entry.live is not None:
                 entry.live.since = float(int(time.time()))
+                entry.keep = keep_seconds
 
     async def restore_folder(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> FolderState:
         """See `port.StorageBackend`."""
@@ -309,54 +347,22 @@ class MemoryBackend:
                 if entry.trashed is None:
                     raise NotFound(f"folder {scope}/{folder} is not in the trash any more")
                 entry.trashed.since = None
-            return self._folder_states(scope, folder)[0]
+            return folder_states(self._storage.tree, scope, folder)[0]
 
     async def list_folders(self, scope: ScopeHex) -> AsyncIterator[FolderState]:
         """See `port.StorageBackend`."""
         async with self._call("list_folders"):
             held = self._storage.tree.scopes.get(scope)
             marked = sorted(f for f, e in held.folders.items() if e.owner) if held else []
-            states = [state for f in marked for state in self._folder_states(scope, f)]
+            tree = self._storage.tree
+            states = [state for f in marked for state in folder_states(tree, scope, f)]
         for state in states:
             yield state
 
     async def purge(self, scope: ScopeHex, policy: PurgePolicy) -> PurgeResult:
         """See `port.StorageBackend`; each file of a folder is one entry."""
         async with self._call("purge"):
-            return self._purge(scope, policy)
-
-    def _purge(self, scope: ScopeHex, policy: PurgePolicy) -> PurgeResult:
-        held = self._storage.tree.scopes.get(scope)
-        waiting = [
-            (life.since, folder, life)
-            for folder, entry in (held.folders.items() if held else ())
-            for life in entry.lives
-            if life.since is not None and (life.doomed or life.since < policy.before)
-        ]
-        assert held is not None or not waiting
-        removed_folders, removed_entries = 0, 0
-        for _, folder, life in sorted(waiting, key=lambda item: item[0]):
-            assert held is not None
-            life.doomed = True
-            taken = min(life.files, policy.budget - removed_entries)
-            removed_entries += taken
-            life.bytes -= life.bytes * taken // life.files if life.files else life.bytes
-            life.files -= taken
-            if life.files:
-                return PurgeResult(removed_folders, removed_entries, more=True)
-            held.folders[folder].lives.remove(life)
-            if not held.folders[folder].lives:
-                del held.folders[folder]
-            removed_folders += 1
-        return PurgeResult(removed_folders, removed_entries, more=False)
-
-
-def _merged(have: FolderAttributes, want: FolderAttributes) -> FolderAttributes:
-    chosen = {
-        name: getattr(want, name) if getattr(want, name) is not None else getattr(have, name)
-        for name in ("uid", "gid", "mode")
-    }
-    return replace(have, **chosen)
+            return purge(self._storage.tree.scopes.get(scope), policy)
 
 
 class MemoryOptions(Options):

@@ -23,6 +23,7 @@ ENFORCED: Final = Capabilities(
     over_limit_errno="ENOSPC",
     accounting="Allocated",
     df_shows="Scope",
+    clone="Server",
     granularity_bytes=4096,
     fast_usage=True,
     folder_usage=True,
@@ -32,19 +33,26 @@ ENFORCED: Final = Capabilities(
 
 @dataclass(slots=True)
 class Life:
-    """One directory of a folder; an id has a second one when it was made anew after the trash."""
+    """One directory of a folder; an id has a second one when it was made anew after the trash.
+
+    Attributes:
+        source: what it is a clone of, while entries of that are left to copy.
+        copied: how many are copied.
+    """
 
     attributes: FolderAttributes
     bytes: int = 0
     files: int = 0
     since: float | None = None
     doomed: bool = False
+    source: "Life | None" = None
+    copied: int = 0
 
     @property
     def phase(self) -> FolderPhase:
         """Where it is in its life."""
         if self.since is None:
-            return FolderPhase.LIVE
+            return FolderPhase.LIVE if self.source is None else FolderPhase.FILLING
         return FolderPhase.PURGING if self.doomed else FolderPhase.TRASHED
 
 
@@ -54,6 +62,7 @@ class Folder:
 
     owner: Owner | None
     lives: list[Life] = field(default_factory=list)
+    keep: float | None = None
 
     @property
     def live(self) -> Life | None:
@@ -75,6 +84,7 @@ class Scope:
     present: bool = True
     loose_bytes: int = 0
     loose_files: int = 0
+    retired: bool = False
     folders: dict[FolderHex, Folder] = field(default_factory=dict)
 
 
@@ -106,6 +116,8 @@ class MemoryStorage:
         latency: seconds that each call takes; beyond a backend's deadline it acts all the same.
         surveys: what a survey of a scope reports; None for the others.
         exists: whether there is a root directory at all.
+        settling: how many more calls of `ensure_scope` report that work goes on.
+        copy_files: how many files one call of `ensure_folder` copies into a clone.
         calls: how often each method of the port was called.
     """
 
@@ -117,6 +129,8 @@ class MemoryStorage:
         self.surveys: dict[ScopeHex, Survey] = {}
         self.latency = 0.0
         self.exists = True
+        self.settling = 0
+        self.copy_files = 100_000
         self.calls: Counter[str] = Counter()
         self._faults: dict[str, Fault] = {}
         self._mounted = self.tree = Tree()

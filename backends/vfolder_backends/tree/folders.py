@@ -31,6 +31,7 @@ from vfolder_backends.port import (
     Usage,
 )
 from vfolder_backends.tree import files, marks, names, places, scopes
+from vfolder_backends.tree.marks import Mark
 from vfolder_backends.tree.names import Kind
 from vfolder_backends.tree.places import FolderPlace
 
@@ -90,7 +91,7 @@ def ensure(root: int, request: FolderRequest, usage_of: UsageOf) -> FolderState:
         nonlocal made
         if made and place.owner is None and place.live:
             # A purge of what had this id before removed the mark in the moment of our rename.
-            places.remark(root, at.scope, at.folder, owner)
+            places.remark(root, at.scope, at.folder, Mark(owner))
             return None
         try:
             _check(place, request, at)
@@ -171,8 +172,12 @@ def _drop_unfinished(root: int, at: _Id) -> None:
         files.remove_if_empty(prefix, new_name(at.folder))
 
 
-def trash(root: int, scope: ScopeHex, folder: FolderHex, owner: Owner) -> None:
+def trash(
+    root: int, scope: ScopeHex, folder: FolderHex, owner: Owner, keep: float | None = None
+) -> None:
     """Move the folder to the trash; nothing there, or in the trash already, is success.
+
+    For how long it can come back is noted before it goes: whoever sees it there sees that, too.
 
     Raises:
         NotOurs: it is somebody else's, or has no mark.
@@ -187,6 +192,8 @@ def trash(root: int, scope: ScopeHex, folder: FolderHex, owner: Owner) -> None:
         marks.check_taking(str(at), place.owner, owner, None)
         aside = AsideName(Aside.TRASH, leaf_name(folder), int(time.time()))
         if place.live:
+            if place.keep != keep:
+                marks.take_over(root, scope, folder.value, owner, keep)
             places.move_aside(root, scope, folder, leaf_name(folder), aside)
         elif place.asides:
             _drop_unfinished(root, at)
@@ -194,7 +201,7 @@ def trash(root: int, scope: ScopeHex, folder: FolderHex, owner: Owner) -> None:
             # Aside, not away: a late actor then finds it in the trash, and does not finish it.
             places.move_aside(root, scope, folder, new_name(folder), aside)
         else:
-            return places.retire(root, scope, folder, owner) or None
+            return places.retire(root, scope, folder, Mark(owner, place.keep)) or None
         return True if not place.unfinished else None
 
     _settle(root, at, step)
@@ -275,24 +282,49 @@ def _state(
     path = places.path_of(at.scope, at.folder, aside)
     if aside is None and not place.live:
         return FolderState(at.scope, at.folder, place.owner, FolderPhase.MISSING, path)
-    phase, since = FolderPhase.LIVE, None
+    phase, since, expires = FolderPhase.LIVE, None, None
     if aside is not None:
-        phase = FolderPhase.TRASHED if aside.why is Aside.TRASH else FolderPhase.PURGING
         since = float(aside.since)
+        phase = FolderPhase.PURGING
+        if aside.why is Aside.TRASH:
+            phase = FolderPhase.TRASHED
+            expires = None if place.keep is None else since + place.keep
     with directory(root, path) as folder:
         attributes, usage = places.read_attributes(folder), usage_of(folder)
-    return FolderState(at.scope, at.folder, place.owner, phase, path, attributes, usage, since)
+    return FolderState(
+        at.scope, at.folder, place.owner, phase, path, attributes, usage, since, expires
+    )
 
 
 def find(root: int, owner: Owner) -> tuple[ScopeHex, FolderHex] | None:
     """Return the folder that the index names for `owner`, if it is live and marked for it."""
-    first, _, second = (names.recall(root, Kind.FOLDERS, owner) or "").partition("/")
+    named = _recall(root, owner)
+    if named is None:
+        return None
+    place = places.look(root, named.scope, named.folder)
+    return (named.scope, named.folder) if place.live and place.owner == owner else None
+
+
+def find_trashed(root: int, owner: Owner, usage_of: UsageOf) -> FolderState | None:
+    """Return the folder that the index names for `owner`, if it is in the trash, marked for it."""
+    named = _recall(root, owner)
+    if named is None:
+        return None
+    place = places.look(root, named.scope, named.folder)
+    if place.live or place.trashed is None or place.owner != owner:
+        return None
     try:
-        scope, folder = ScopeHex(first), FolderHex(second)
+        return _state(root, named, place, place.trashed, usage_of)
+    except FileNotFoundError:
+        return None  # restored or purged in this moment
+
+
+def _recall(root: int, owner: Owner) -> _Id | None:
+    scope, _, folder = (names.recall(root, Kind.FOLDERS, owner) or "").partition("/")
+    try:
+        return _Id(ScopeHex(scope), FolderHex(folder))
     except ValueError:
         return None
-    place = places.look(root, scope, folder)
-    return (scope, folder) if place.live and place.owner == owner else None
 
 
 def with_trash(root: int, scope: ScopeHex, usage: Usage, usage_of: UsageOf) -> Usage:

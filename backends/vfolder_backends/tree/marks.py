@@ -5,8 +5,10 @@ cannot be read never counts as absent: what cannot be proven to be ours is not t
 """
 
 import json
+import math
 import os
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from vfolder_backends.errors import Misconfigured, NotOurs
@@ -18,6 +20,20 @@ from vfolder_backends.tree import files
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _ALL: Final = f"{CONTROL_DIR}/{MARKS_DIR}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What an owner mark says.
+
+    Attributes:
+        owner: whom it belongs to.
+        keep: for how many seconds it can come back from the trash, if it was trashed with a time
+            of its own. It stands here, and not on the object, to outlive the object.
+    """
+
+    owner: Owner
+    keep: float | None = None
 
 
 def check_owner(owner: Owner) -> Owner:
@@ -33,7 +49,13 @@ def check_owner(owner: Owner) -> Owner:
 
 
 def read(root: int, scope: ScopeHex, name: str) -> Owner | None:
-    """Return the owner in one mark, None when there is no such mark.
+    """Return the owner in one mark; see `read_mark`."""
+    mark = read_mark(root, scope, name)
+    return None if mark is None else mark.owner
+
+
+def read_mark(root: int, scope: ScopeHex, name: str) -> Mark | None:
+    """Return what one mark says, None when there is no such mark.
 
     Args:
         root: the root's descriptor.
@@ -45,34 +67,54 @@ def read(root: int, scope: ScopeHex, name: str) -> Owner | None:
     """
     path = f"{_ALL}/{scope}/{name}"
     data = files.read_small(root, path)
-    if data is None:
-        return None
+    return None if data is None else parse(data, path)
+
+
+def parse(data: bytes, path: str) -> Mark:
+    """Return what the content of a mark says.
+
+    Raises:
+        NotOurs: it is damaged.
+    """
     try:
         mark = json.loads(data)
-        return check_owner(Owner(mark["cluster"], mark["namespace"], mark["name"]))
-    except (ValueError, KeyError, TypeError, Misconfigured) as error:
+        owner = check_owner(Owner(mark["cluster"], mark["namespace"], mark["name"]))
+        keep = mark.get("keepSeconds")
+        if keep is not None and not math.isfinite(keep):
+            raise ValueError(f"keepSeconds {keep!r}")
+        return Mark(owner, None if keep is None else float(keep))
+    except (ValueError, KeyError, TypeError, AttributeError, Misconfigured) as error:
         raise NotOurs(f"the owner mark {path} is damaged, nothing is touched: {error!r}") from error
 
 
-def _content(owner: Owner) -> bytes:
-    mark = {"cluster": owner.cluster, "namespace": owner.namespace, "name": owner.name}
+def content(owner: Owner, keep: float | None = None) -> bytes:
+    """Return what a mark of that owner holds."""
+    mark: dict[str, str | float] = {
+        "cluster": owner.cluster,
+        "namespace": owner.namespace,
+        "name": owner.name,
+    }
+    if keep is not None:
+        mark["keepSeconds"] = keep
     return json.dumps(mark).encode() + b"\n"
 
 
-def claim(root: int, scope: ScopeHex, name: str, owner: Owner) -> None:
+def claim(root: int, scope: ScopeHex, name: str, owner: Owner, keep: float | None = None) -> None:
     """Write a mark that is not there yet.
 
     Raises:
         FileExistsError: it is there, whoever wrote it.
     """
     with files.made_directory(root, f"{_ALL}/{scope}") as folder:
-        files.create(root, folder, name, _content(owner))
+        files.create(root, folder, name, content(owner, keep))
 
 
-def take_over(root: int, scope: ScopeHex, name: str, owner: Owner) -> None:
+def take_over(
+    root: int, scope: ScopeHex, name: str, owner: Owner, keep: float | None = None
+) -> None:
     """Write a mark over the one that is there."""
     with files.made_directory(root, f"{_ALL}/{scope}") as folder:
-        files.replace(root, folder, name, _content(owner))
+        files.replace(root, folder, name, content(owner, keep))
 
 
 def remove(root: int, scope: ScopeHex, name: str) -> None:

@@ -21,6 +21,7 @@ from vfolder_backends.layout import (
 from vfolder_backends.openat import directory
 from vfolder_backends.port import FolderAttributes, Owner
 from vfolder_backends.tree import files, marks, names
+from vfolder_backends.tree.marks import Mark
 from vfolder_backends.tree.names import Kind
 
 
@@ -33,12 +34,14 @@ class FolderPlace:
         live: the folder itself is there.
         unfinished: a directory that a creation has not renamed yet is there.
         asides: what lies in the trash, or is being purged, oldest first.
+        keep: for how many seconds trash can come back, as the mark says.
     """
 
     owner: Owner | None
     live: bool
     unfinished: bool
     asides: tuple[AsideName, ...]
+    keep: float | None = None
 
     @property
     def trashed(self) -> AsideName | None:
@@ -71,7 +74,10 @@ def look(root: int, scope: ScopeHex, folder: FolderHex) -> FolderPlace:
         unfinished = _is_directory(prefix, new_name(folder), scope, folder)
         live = _is_directory(prefix, leaf, scope, folder)
         asides = _asides(prefix, leaf)
-    return FolderPlace(marks.read(root, scope, folder.value), live, unfinished, asides)
+    mark = marks.read_mark(root, scope, folder.value)
+    if mark is None:
+        return FolderPlace(None, live, unfinished, asides)
+    return FolderPlace(mark.owner, live, unfinished, asides, mark.keep)
 
 
 def _is_directory(prefix: int, name: str, scope: ScopeHex, folder: FolderHex) -> bool:
@@ -155,29 +161,29 @@ def remove_prefix(root: int, scope: ScopeHex, folder: FolderHex) -> None:
 
 
 def retire(
-    root: int, scope: ScopeHex, folder: FolderHex, owner: Owner, last: AsideName | None = None
+    root: int, scope: ScopeHex, folder: FolderHex, mark: Mark, last: AsideName | None = None
 ) -> bool:
     """Remove the mark and the index entry of a folder of which nothing but `last` remains.
 
     Returns:
         False if something else of it is there, or appears meanwhile: then the mark stays.
     """
-    names.forget(root, Kind.FOLDERS, owner, target(scope, folder))
+    names.forget(root, Kind.FOLDERS, mark.owner, target(scope, folder))
     marks.remove(root, scope, folder.value)
     place = look(root, scope, folder)
     # `folders.ensure` looks for its mark after its rename, and we for directories after our
     # removal: at least one of the two sees the other, so no directory stays without a mark.
     if place.live or place.unfinished or any(aside != last for aside in place.asides):
-        remark(root, scope, folder, owner)
+        remark(root, scope, folder, mark)
         return False
     return True
 
 
-def remark(root: int, scope: ScopeHex, folder: FolderHex, owner: Owner) -> None:
+def remark(root: int, scope: ScopeHex, folder: FolderHex, mark: Mark) -> None:
     """Write back mark and index entry that were removed too early."""
     with suppress(FileExistsError):
-        marks.claim(root, scope, folder.value, owner)
-    names.remember(root, Kind.FOLDERS, owner, target(scope, folder))
+        marks.claim(root, scope, folder.value, mark.owner, mark.keep)
+    names.remember(root, Kind.FOLDERS, mark.owner, target(scope, folder))
 
 
 def asides_in(root: int, scope: ScopeHex) -> list[tuple[FolderHex, AsideName]]:

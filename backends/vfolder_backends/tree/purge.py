@@ -9,18 +9,20 @@ from contextlib import suppress
 
 from vfolder_backends.engine.helpers import HELPERS
 from vfolder_backends.engine.removal import Budget, remove_contents
-from vfolder_backends.errors import BackendError
+from vfolder_backends.errors import BackendError, NotOurs
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.layout import Aside, AsideName
 from vfolder_backends.openat import directory
-from vfolder_backends.port import Owner, PurgePolicy, PurgeResult
+from vfolder_backends.port import PurgePolicy, PurgeResult
 from vfolder_backends.tree import files, marks, places
+from vfolder_backends.tree.marks import Mark
 
 
 def purge(root: int, scope: ScopeHex, policy: PurgePolicy, stop_at: float) -> PurgeResult:
-    """Remove trash older than the policy says, and finish what an earlier purge began.
+    """Remove the trash that the policy names, and finish what an earlier purge began.
 
-    A folder that resists does not hold up the others; its error is raised at the end.
+    A folder that resists, or is somebody else's, does not hold up the others; its error is raised
+    at the end.
 
     Args:
         root: the root's descriptor.
@@ -33,15 +35,19 @@ def purge(root: int, scope: ScopeHex, policy: PurgePolicy, stop_at: float) -> Pu
     folders = 0
     failures: list[OSError | BackendError] = []
     for folder, aside in places.asides_in(root, scope):
-        if aside.why is Aside.TRASH and aside.since >= policy.before:
-            continue
-        if budget.spent:
-            return PurgeResult(folders, budget.removed, more=True)
         try:
-            owner = marks.read(root, scope, folder.value)
-            if owner is None:
+            mark = marks.read_mark(root, scope, folder.value)
+            if mark is None:
                 _drop_leftover(root, scope, folder, aside)
-            elif _purge_one(root, scope, folder, owner, aside, budget):
+                continue
+            expires = None if mark.keep is None else aside.since + mark.keep
+            if aside.why is Aside.TRASH and not policy.due(folder, aside.since, expires):
+                continue
+            if policy.cluster not in (None, mark.owner.cluster):
+                raise NotOurs(f"folder {scope}/{folder} in the trash belongs to {mark.owner}")
+            if budget.spent:
+                return PurgeResult(folders, budget.removed, more=True)
+            if _purge_one(root, scope, folder, mark, aside, budget):
                 folders += 1
             else:
                 return PurgeResult(folders, budget.removed, more=True)
@@ -55,7 +61,7 @@ def purge(root: int, scope: ScopeHex, policy: PurgePolicy, stop_at: float) -> Pu
 
 
 def _purge_one(
-    root: int, scope: ScopeHex, folder: FolderHex, owner: Owner, aside: AsideName, budget: Budget
+    root: int, scope: ScopeHex, folder: FolderHex, mark: Mark, aside: AsideName, budget: Budget
 ) -> bool:
     if aside.why is Aside.TRASH:
         doomed = AsideName(Aside.PURGE, aside.leaf, aside.since)
@@ -63,18 +69,18 @@ def _purge_one(
     with places.opened(root, scope, folder, str(aside)) as top:
         if not remove_contents(top, budget, HELPERS):
             return False
-    return _finish(root, scope, folder, owner, aside)
+    return _finish(root, scope, folder, mark, aside)
 
 
-def _finish(root: int, scope: ScopeHex, folder: FolderHex, owner: Owner, aside: AsideName) -> bool:
+def _finish(root: int, scope: ScopeHex, folder: FolderHex, mark: Mark, aside: AsideName) -> bool:
     place = places.look(root, scope, folder)
     others = place.live or place.unfinished or any(a != aside for a in place.asides)
     if not others:
-        places.retire(root, scope, folder, owner, aside)
+        places.retire(root, scope, folder, mark, aside)
     with directory(root, places.prefix_path(scope, folder)) as prefix:
         gone = files.remove_if_empty(prefix, str(aside))
     if not gone:  # somebody who still had it open wrote into it
-        places.remark(root, scope, folder, owner)
+        places.remark(root, scope, folder, mark)
         return False
     places.remove_prefix(root, scope, folder)
     return True

@@ -20,9 +20,10 @@ from vfolder_backends.testing.conformance.identity_rules import IdentityRules
 from vfolder_backends.testing.conformance.leader_rules import LeaderRules
 from vfolder_backends.testing.conformance.root_rules import RootRules
 from vfolder_backends.testing.conformance.scope_rules import ScopeRules
+from vfolder_backends.testing.conformance.trash_rules import TrashRules
 
 
-class BackendConformance(RootRules, ScopeRules, FolderRules, IdentityRules, ActorRules):
+class BackendConformance(RootRules, ScopeRules, FolderRules, TrashRules, IdentityRules, ActorRules):
     """All rules of the port."""
 
 

@@ -29,7 +29,7 @@ TEAM = Owner("c1a5-7e", "team-a", "research")
 DATASETS = Owner("c1a5-7e", "team-a", "datasets")
 STRANGER = Owner("another", "team-a", "datasets")
 ATTRIBUTES = FolderAttributes(uid=1000, gid=1001, mode=0o2770)
-EVERYTHING = PurgePolicy(before=2.0**40)
+EVERYTHING = PurgePolicy(before=2.0**40, now=2.0**40)
 
 
 def scope_request(owner: Owner = TEAM, scope: ScopeHex = SCOPE) -> ScopeRequest:

@@ -25,15 +25,18 @@ from vfolder_backends.testing.conformance.operations import (
     Things,
     attach,
     clean,
+    delete_retired,
     delete_scope,
     ensure_folder,
     ensure_scope,
     nothing,
     purge,
     restore,
+    retire,
     set_limits,
     trash,
     with_folder,
+    with_retired,
     with_scope,
     with_trash,
 )
@@ -135,6 +138,40 @@ class CrashRules(StepRules):
             await delete_scope(backend, things)
             self.nothing_left(storage)
 
+    async def test_retire_scope(self, storage: TreeUnderTest, backend: StorageBackend) -> None:
+        """The retry notes it, once; the scope is whole all the time."""
+        async for things in self.after_each_crash(storage, backend, retire, with_scope):
+            await retire(backend, things)
+            assert await backend.list_retired() == {things.scope.scope: things.scope.owner}
+            assert (await backend.describe_scope(things.scope.scope)).owner == things.scope.owner
+            await delete_retired(backend, things)
+            self.nothing_left(storage)
+
+    @pytest.mark.parametrize("then", ["retry", "again"])
+    async def test_delete_retired(
+        self, storage: TreeUnderTest, backend: StorageBackend, then: str
+    ) -> None:
+        """The retry finishes it; so does whoever makes the scope again, and gets a whole one."""
+        async for things in self.after_each_crash(storage, backend, delete_retired, with_retired):
+            if then == "again":
+                await backend.ensure_scope(things.scope)
+                assert await backend.list_retired() == {}
+                assert await backend.find_scope(things.scope.owner) == things.scope.scope
+                await retire(backend, things)
+            for scope, owner in (await backend.list_retired()).items():
+                assert await backend.delete_retired(scope, owner)
+            self.nothing_left(storage)
+
+    async def test_ensure_scope_that_was_retired(
+        self, storage: TreeUnderTest, backend: StorageBackend
+    ) -> None:
+        """Taken back, or still retired; the retry takes it back."""
+        async for things in self.after_each_crash(storage, backend, ensure_scope, with_retired):
+            await backend.ensure_scope(things.scope)
+            assert await backend.list_retired() == {}
+            await delete_scope(backend, things)
+            self.nothing_left(storage)
+
     @pytest.mark.parametrize("then", ["retry", "delete"])
     async def test_ensure_folder(
         self, storage: TreeUnderTest, backend: StorageBackend, then: str
@@ -168,8 +205,10 @@ class CrashRules(StepRules):
         """In the trash or not, never both, and back again."""
         async for things in self.after_each_crash(storage, backend, trash, with_folder):
             await trash(backend, things)
-            states = [state.phase async for state in backend.list_folders(things.folder.scope)]
-            assert states == [FolderPhase.TRASHED]
+            states = [state async for state in backend.list_folders(things.folder.scope)]
+            assert [state.phase for state in states] == [FolderPhase.TRASHED]
+            assert states[0].since is not None
+            assert states[0].expires == states[0].since + 3600
             await restore(backend, things)
             await self.live(backend, things)
         async for things in self.after_each_crash(storage, backend, restore, with_trash):

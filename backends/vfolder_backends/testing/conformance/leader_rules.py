@@ -22,6 +22,7 @@ from vfolder_backends.testing.conformance.operations import (
     StepRules,
     Things,
     clean,
+    delete_retired,
     delete_scope,
     ensure_folder,
     ensure_scope,
@@ -30,6 +31,7 @@ from vfolder_backends.testing.conformance.operations import (
     restore,
     trash,
     with_folder,
+    with_retired,
     with_scope,
     with_trash,
 )
@@ -126,6 +128,47 @@ class LeaderRules(StepRules):
                 await self.live(backend, things)
                 assert (await backend.describe_scope(things.scope.scope)).owner
             await clean(backend, things)
+            self.nothing_left(storage)
+
+    async def test_retired_scope_had_again(
+        self, storage: TreeUnderTest, backend: StorageBackend
+    ) -> None:
+        """Somebody has it again, with a folder in it, while a late leader removes it."""
+        made = True
+
+        async def meanwhile(backend: StorageBackend, things: Things) -> None:
+            nonlocal made
+            try:
+                await backend.ensure_scope(things.scope)
+                await backend.ensure_folder(things.folder)
+                made = True
+            except (NotFound, DataMissing):
+                made = False
+
+        async for things in self.overtaken(
+            storage, backend, delete_retired, with_retired, meanwhile
+        ):
+            assert made
+            await self.live(backend, things)
+            assert (await backend.describe_scope(things.scope.scope)).owner == things.scope.owner
+            await backend.ensure_scope(things.scope)
+            assert await backend.list_retired() == {}
+            await clean(backend, things)
+            self.nothing_left(storage)
+
+    async def test_retired_scope_had_again_at_once(
+        self, storage: TreeUnderTest, backend: StorageBackend
+    ) -> None:
+        """The same with the other one as the one that stood still: it gets a whole scope."""
+
+        async def meanwhile(backend: StorageBackend, things: Things) -> None:
+            await delete_retired(backend, things)
+
+        async for things in self.overtaken(storage, backend, ensure_scope, with_retired, meanwhile):
+            await backend.ensure_scope(things.scope)
+            assert await backend.list_retired() == {}
+            assert await backend.find_scope(things.scope.owner) == things.scope.scope
+            await delete_scope(backend, things)
             self.nothing_left(storage)
 
     async def test_folder_made_twice(self, storage: TreeUnderTest, backend: StorageBackend) -> None:

@@ -78,9 +78,28 @@ async def ensure_folder(backend: StorageBackend, things: Things, recreate: bool 
 
 
 async def trash(backend: StorageBackend, things: Things) -> None:
-    """Trash the folder."""
+    """Trash the folder, for longer than any test takes."""
     await attach(backend, things)
-    await backend.trash_folder(things.folder.scope, things.folder.folder, things.folder.owner)
+    folder = things.folder
+    await backend.trash_folder(folder.scope, folder.folder, folder.owner, keep_seconds=3600)
+
+
+async def retire(backend: StorageBackend, things: Things) -> None:
+    """Retire the scope."""
+    await attach(backend, things)
+    await backend.retire_scope(things.scope.scope, things.scope.owner)
+
+
+async def delete_retired(backend: StorageBackend, things: Things) -> None:
+    """Remove the retired scope."""
+    await attach(backend, things)
+    await backend.delete_retired(things.scope.scope, things.scope.owner)
+
+
+async def with_retired(backend: StorageBackend, things: Things) -> None:
+    """A scope is retired before."""
+    await with_scope(backend, things)
+    await retire(backend, things)
 
 
 async def restore(backend: StorageBackend, things: Things) -> None:
@@ -136,6 +155,7 @@ class StepRules(Rules):
             ".vfolder/marks",
             ".vfolder/names",
             f".vfolder/names/{TEAM.cluster}",
+            ".vfolder/retired",
             ".vfolder/root",
             ".vfolder/tmp",
         }
