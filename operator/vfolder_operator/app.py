@@ -10,6 +10,7 @@ from functools import partial
 
 import kopf
 
+from vfolder_backends.errors import BackendError
 from vfolder_backends.registry import Registry
 from vfolder_operator import logs
 from vfolder_operator.declared import apply_declared
@@ -18,15 +19,23 @@ from vfolder_operator.handlers.watch import WATCHED, Feed, register
 from vfolder_operator.kopf_settings import configure
 from vfolder_operator.kube import Kinds, Kube, KubeError, NotFound
 from vfolder_operator.lease import Lease, LeaseTimes
+from vfolder_operator.ledger import ConfigMapLedger
 from vfolder_operator.login import Login
 from vfolder_operator.metrics import Metrics
 from vfolder_operator.names import LABEL_MANAGED
 from vfolder_operator.probes import Probes
+from vfolder_operator.reconcile.audit import Auditor
+from vfolder_operator.reconcile.audit_book import AuditBook
 from vfolder_operator.reconcile.backend import BackendReconciler
+from vfolder_operator.reconcile.backend_config import BackendConfigs
+from vfolder_operator.reconcile.chores import Chore, Work
 from vfolder_operator.reconcile.context import Context
 from vfolder_operator.reconcile.folder import FolderReconciler
 from vfolder_operator.reconcile.scope import ScopeReconciler
 from vfolder_operator.reconcile.sweep import Sweep
+from vfolder_operator.reconcile.trash import TrashKeeper
+from vfolder_operator.reconcile.trash_book import TrashBook
+from vfolder_operator.reconcile.user_namespaces import UserNamespaces
 from vfolder_operator.recorder import Recorder
 from vfolder_operator.settings import Settings
 from vfolder_operator.store import Key, Store, key_of
@@ -63,6 +72,9 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue(
             self._work, self._lane, settings.workers, max(4, settings.workers // 4)
         )
+        self._chores: WorkQueue[Chore] = WorkQueue(self._do, str, settings.workers, 1)
+        self._keeper: TrashKeeper | None = None
+        self._auditor: Auditor | None = None
         self._feed = Feed(self._store, self._queue.add, partial(self._queue.add, first=True))
         self._stop = asyncio.Event()
         self._reconcilers: dict[Kinds, Callable[[Key], Awaitable[float | None]]] = {}
@@ -101,12 +113,19 @@ class Operator:
             recorder=self._recorder,
             metrics=self._metrics,
             cluster=await self._cluster(),
+            ids=ConfigMapLedger(self._kube, self._settings.namespace, self._settings.ledger),
             enqueue=self._queue.add,
+            chore=self._chores.add,
+            trash=TrashBook(),
+            audits=AuditBook(),
         )
         scopes, folders = ScopeReconciler(context), FolderReconciler(context)
         sweep = Sweep(context, scopes, folders)
+        keeper, self._auditor = TrashKeeper(context), Auditor(context)
+        self._keeper = keeper
+        configs = BackendConfigs(context, UserNamespaces(self._kube, self._settings))
         self._reconcilers = {
-            Kinds.BACKEND: BackendReconciler(context, sweep),
+            Kinds.BACKEND: BackendReconciler(context, sweep, keeper, configs),
             Kinds.SCOPE: scopes,
             Kinds.FOLDER: folders,
         }
@@ -120,6 +139,7 @@ class Operator:
                 self._recorder.run(),
                 self._resync_forever(),
                 self._queue.run(),
+                self._chores.run(),
             )
             tasks |= {asyncio.create_task(part) for part in parts}
             done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -127,7 +147,9 @@ class Operator:
                 task.result()  # raises what ended it
         finally:
             log.info("stopping")
-            await self._queue.drain(DRAIN_SECONDS)
+            await asyncio.gather(
+                self._queue.drain(DRAIN_SECONDS), self._chores.drain(DRAIN_SECONDS)
+            )
             for task in (stop, *tasks):
                 task.cancel()
             await asyncio.wait({stop, *tasks}, timeout=DRAIN_SECONDS)
@@ -227,6 +249,18 @@ class Operator:
                 self._metrics.queue.set(self._queue.depth)
                 if body is None:
                     self._queue.forget(key)
+
+    async def _do(self, chore: Chore) -> float | None:
+        """Do one piece of background work on a storage."""
+        worker = self._keeper if chore.work is Work.TRASH else self._auditor
+        if worker is None:
+            return None
+        with logs.context(object=str(chore)):
+            try:
+                return await worker.work(chore.backend)
+            except (BackendError, KubeError) as error:
+                log.warning("chore failed, trying again later", extra={"error": str(error)})
+                raise Retry(error.reason) from error
 
     def _lane(self, key: Key) -> str:
         """The storage that an object is on; what hangs there holds up nothing else."""

@@ -96,6 +96,21 @@ class Kinds(enum.Enum):
     SECRET = Resource("", "v1", "secrets", "Secret")
     NAMESPACE = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
     LEASE = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+    CONFIG_MAP = Resource("", "v1", "configmaps", "ConfigMap")
+    POLICY = Resource(
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicies",
+        "ValidatingAdmissionPolicy",
+        namespaced=False,
+    )
+    POLICY_BINDING = Resource(
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicybindings",
+        "ValidatingAdmissionPolicyBinding",
+        namespaced=False,
+    )
     EVENT = Resource("events.k8s.io", "v1", "events", "Event")
 
 

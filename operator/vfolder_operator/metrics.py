@@ -6,6 +6,7 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from vfolder_backends.port import ScopeState
+from vfolder_operator.crds.backend import TrashStatus
 from vfolder_operator.store import Key
 
 
@@ -60,6 +61,58 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.escaped = Gauge(
+            "vfolder_scope_escaped_entries",
+            "Entries that the last audit found charged to no scope, or to another one.",
+            labels,
+            registry=self.registry,
+        )
+        self.trash_folders = Gauge(
+            "vfolder_trash_folders",
+            "Folders in the trash.",
+            ["backend"],
+            registry=self.registry,
+        )
+        self.trash_bytes = Gauge(
+            "vfolder_trash_bytes", "Their bytes.", ["backend"], registry=self.registry
+        )
+        self.trash_removing = Gauge(
+            "vfolder_trash_removing_folders",
+            "Folders that are being removed and cannot come back.",
+            ["backend"],
+            registry=self.registry,
+        )
+        self.trash_removed_folders = Counter(
+            "vfolder_trash_removed_folders_total",
+            "Folders removed for good.",
+            ["backend"],
+            registry=self.registry,
+        )
+        self.trash_removed_entries = Counter(
+            "vfolder_trash_removed_entries_total",
+            "Entries removed for good.",
+            ["backend"],
+            registry=self.registry,
+        )
+
+    def audited(self, backend: str, key: Key, escaped: int) -> None:
+        """Take over what a walk over a scope found."""
+        self.escaped.labels(backend, key.namespace, key.name).set(escaped)
+
+    def trash(self, backend: str, status: TrashStatus | None) -> None:
+        """Take over what lies in the trash of a storage."""
+        if status is None:
+            return
+        self.trash_folders.labels(backend).set(status.folders)
+        self.trash_removing.labels(backend).set(status.removing)
+        if status.bytes is not None:
+            self.trash_bytes.labels(backend).set(status.bytes)
+
+    def purged(self, backend: str, folders: int, entries: int) -> None:
+        """Count what a purge removed."""
+        self.trash_removed_folders.labels(backend).inc(folders)
+        self.trash_removed_entries.labels(backend).inc(entries)
+
     def scope(self, backend: str, key: Key, state: ScopeState) -> None:
         """Take over what a bulk read saw of a scope."""
         labels = (backend, key.namespace, key.name)
@@ -71,7 +124,7 @@ class Metrics:
 
     def scope_gone(self, backend: str, key: Key) -> None:
         """Forget a scope whose object is gone."""
-        for gauge in (self.used, self.limit, self.observed):
+        for gauge in (self.used, self.limit, self.observed, self.escaped):
             with contextlib.suppress(KeyError):
                 gauge.remove(backend, key.namespace, key.name)
 
@@ -83,7 +136,14 @@ class Metrics:
 
     def backend_gone(self, name: str) -> None:
         """Forget a storage whose object is gone."""
-        for gauge in (self.backend_ready, self.orphans):
+        gauges = (
+            self.backend_ready,
+            self.orphans,
+            self.trash_folders,
+            self.trash_bytes,
+            self.trash_removing,
+        )
+        for gauge in gauges:
             with contextlib.suppress(KeyError):
                 gauge.remove(name)
 

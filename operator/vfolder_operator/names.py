@@ -17,6 +17,9 @@ ANNOTATION_ROOT_ID: Final = "vfolder.dev/root-id"
 ANNOTATION_START_EMPTY: Final = "vfolder.dev/start-empty"
 """Set by people to the id that is given up, to start empty in its place."""
 
+ANNOTATION_RESTORE: Final = "vfolder.dev/restore"
+"""Set by people to the uuid of a deleted folder that shall come back under this VFolder."""
+
 ANNOTATION_FORGET: Final = "vfolder.dev/forget"
 """Set by people to "true", to let an object go though its data could not be looked after."""
 

@@ -23,6 +23,15 @@ class Settings(BaseModel):
     lease: str = "vfolder-operator"
     """Name of the Lease."""
 
+    ledger: str = "vfolder-operator-ledger"
+    """Name of the ConfigMap that remembers which project ids were given."""
+
+    require_user_namespaces: bool = False
+    """Whether pods with our claims have to run in user namespaces of their own."""
+
+    user_namespace_policy: str = "vfolder-user-namespaces"
+    """Name of the admission policy, and of its binding, that sees to it."""
+
     port: int = Field(default=8080, ge=0, le=65535)
     """Port of /healthz, /readyz and /metrics; 0 takes a free one."""
 

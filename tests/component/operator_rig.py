@@ -12,7 +12,7 @@ from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.registry import Registry
 from vfolder_backends.testing.memory import MemoryFactory, MemoryStorage
 from vfolder_operator.app import Operator
-from vfolder_operator.kube import Body, Kinds, Kube, NotFound
+from vfolder_operator.kube import Body, Conflict, Kinds, Kube, NotFound
 from vfolder_operator.settings import Settings
 
 NAMESPACE = "team-a"
@@ -31,11 +31,11 @@ class Api:
     async def apply(self, kind: Kinds, name: str, spec: Body, **meta: Any) -> Body:
         """Create an object, or replace its spec."""
         namespace = meta.pop("namespace", NAMESPACE if kind.value.namespaced else "")
-        present = await self.kube.find(kind, name, namespace)
-        if present is None:
-            body = {"metadata": {"name": name, **meta}, "spec": spec}
-            return await self.kube.create(kind, body, namespace)
-        return await self.kube.replace(kind, name, namespace, {**present, "spec": spec})
+        while (present := await self.kube.find(kind, name, namespace)) is not None:
+            with contextlib.suppress(Conflict):  # a status was written meanwhile
+                return await self.kube.replace(kind, name, namespace, {**present, "spec": spec})
+        body = {"metadata": {"name": name, **meta}, "spec": spec}
+        return await self.kube.create(kind, body, namespace)
 
     async def backend(self, spec: Body | None = None, name: str = "scratch", **meta: Any) -> Body:
         return await self.apply(Kinds.BACKEND, name, {**BACKEND, **(spec or {})}, **meta)

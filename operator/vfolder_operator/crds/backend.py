@@ -111,7 +111,16 @@ class TrashSpec(Model):
             default=90,
             ge=1,
             le=100,
-            description="Above this share of a scope's byte limit its trash goes early.",
+            description="Above this share of a scope's limits its trash goes early.",
+        ),
+    ]
+    max_entries_per_second: Annotated[
+        int | None,
+        Field(
+            default=None,
+            ge=1,
+            le=1_000_000,
+            description="How fast trash is removed; default as fast as the storage takes it.",
         ),
     ]
 
@@ -144,6 +153,14 @@ class DriftSpec(Model):
     ]
     interval: Annotated[
         Duration, Field(default="5m", description="How often the whole storage is compared.")
+    ]
+    audit_interval: Annotated[
+        Duration,
+        Field(
+            default="24h",
+            description="How often all files are looked at, where only a walk finds what escaped"
+            " its limits, or what is used.",
+        ),
     ]
 
 
@@ -284,6 +301,22 @@ class BackendDisplay(StatusModel):
     total: Annotated[str, Field(description="Size of the storage.")]
 
 
+class TrashStatus(StatusModel):
+    """What lies in the trash of the storage's scopes, and how its removal goes on."""
+
+    folders: Annotated[int, Field(description="Folders in the trash, those being removed, too.")]
+    bytes: Annotated[
+        int | None, Field(default=None, description="Their bytes; absent where not counted.")
+    ]
+    removing: Annotated[
+        int, Field(default=0, description="Folders that are being removed and cannot come back.")
+    ]
+    removed_entries: Annotated[
+        int | None,
+        Field(default=None, description="Entries removed so far, while a removal goes on."),
+    ]
+
+
 class StorageBackendStatus(StatusModel):
     """What was observed."""
 
@@ -301,6 +334,7 @@ class StorageBackendStatus(StatusModel):
     capacity: Annotated[
         CapacityStatus | None, Field(default=None, description="How full the storage is.")
     ]
+    trash: Annotated[TrashStatus | None, Field(default=None, description="What lies in the trash.")]
     display: Annotated[
         BackendDisplay | None, Field(default=None, description="Text for kubectl's columns.")
     ]

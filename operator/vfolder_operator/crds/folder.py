@@ -8,6 +8,7 @@ from pydantic.alias_generators import to_camel
 from vfolder_operator.crds.common import (
     UUID_PATTERN,
     ByteQuantity,
+    Duration,
     Model,
     Name,
     ObjectStatus,
@@ -43,6 +44,14 @@ class ClaimSpec(Model):
     ]
 
 
+class SourceSpec(Model):
+    """What a new folder is a copy of."""
+
+    vfolder: Annotated[
+        Name, Field(description="VFolder in the same namespace, on the same storage.")
+    ]
+
+
 class VFolderSpec(Model):
     """What the team wants."""
 
@@ -55,6 +64,14 @@ class VFolderSpec(Model):
             (
                 "has(self.folderID) == has(oldSelf.folderID)",
                 "folderID is immutable; make a new object instead",
+            ),
+            (
+                "has(self.source) == has(oldSelf.source)",
+                "source is immutable; make a new object instead",
+            ),
+            (
+                "!has(self.source) || !has(self.folderID)",
+                "source makes a new folder, folderID takes an existing one: give one of the two",
             ),
         ),
     )
@@ -75,6 +92,14 @@ class VFolderSpec(Model):
             max_length=36,
             description="Uuid of an existing folder of the scope, to adopt it. Immutable.",
             json_schema_extra=immutable("folderID"),
+        ),
+    ]
+    source: Annotated[
+        SourceSpec | None,
+        Field(
+            default=None,
+            description="Makes the new folder a copy of another VFolder's. Immutable.",
+            json_schema_extra=immutable("source"),
         ),
     ]
     owner: Annotated[
@@ -103,6 +128,13 @@ class VFolderSpec(Model):
         Field(
             default="Delete",
             description="Whether deleting the object moves the data to the trash, or leaves it.",
+        ),
+    ]
+    trash_retention: Annotated[
+        Duration | None,
+        Field(
+            default=None,
+            description="How long the data can come back after that; default the storage's.",
         ),
     ]
 

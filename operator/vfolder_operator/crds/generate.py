@@ -110,6 +110,12 @@ KINDS: Final = (
             _AGE,
             _REASON,
         ),
+        (
+            (
+                "!has(self.spec.source) || self.spec.source.vfolder != self.metadata.name",
+                "source names the VFolder itself",
+            ),
+        ),
     ),
 )
 

@@ -16,6 +16,8 @@ from vfolder_operator.crds.common import (
     rules,
 )
 
+MOST_TRASH_SHOWN = 20
+
 
 class ScopeLimits(Model):
     """Hard limits, enforced by the storage."""
@@ -131,6 +133,36 @@ class DisplayStatus(StatusModel):
     limit: Annotated[str, Field(description="Byte limit.")]
 
 
+class TrashEntryStatus(StatusModel):
+    """A deleted folder that can still come back."""
+
+    folder_id: Annotated[
+        str,
+        Field(
+            alias="folderID",
+            description="What the annotation vfolder.dev/restore on a new VFolder has to say.",
+        ),
+    ]
+    name: Annotated[str, Field(description="The name its VFolder had, and has to have again.")]
+    expires: Annotated[
+        str,
+        Field(
+            description="Until when, unless the scope fills up before.",
+            json_schema_extra={"format": "date-time"},
+        ),
+    ]
+
+
+class AuditStatus(StatusModel):
+    """The last walk over all files of the scope."""
+
+    observed_at: Annotated[
+        str, Field(description="When it ended.", json_schema_extra={"format": "date-time"})
+    ]
+    entries: Annotated[int, Field(description="How many entries were looked at.")]
+    escaped: Annotated[int, Field(description="How many are not charged to this scope.")]
+
+
 class QuotaScopeStatus(ObjectStatus):
     """What was observed."""
 
@@ -156,6 +188,17 @@ class QuotaScopeStatus(ObjectStatus):
         EnforcementStatus | None, Field(default=None, description="How far the limits hold.")
     ]
     folders: Annotated[int | None, Field(default=None, description="VFolders in this scope.")]
+    trash: Annotated[
+        list[TrashEntryStatus] | None,
+        Field(
+            default=None,
+            max_length=MOST_TRASH_SHOWN,
+            description="Deleted folders that can come back, the last ones first.",
+        ),
+    ]
+    audit: Annotated[
+        AuditStatus | None, Field(default=None, description="The last walk over all files.")
+    ]
     display: Annotated[
         DisplayStatus | None, Field(default=None, description="Text for kubectl's columns.")
     ]

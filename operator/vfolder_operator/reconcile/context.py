@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vfolder_backends.errors import RootLost
+from vfolder_backends.ledger import IdLedger
 from vfolder_backends.port import Owner
 from vfolder_operator.conditions import flips
 from vfolder_operator.crds.common import StatusModel
@@ -12,7 +13,10 @@ from vfolder_operator.fleet import Attached, Fleet
 from vfolder_operator.kube import Body, Kinds, Kube, merge_patch
 from vfolder_operator.metrics import Metrics
 from vfolder_operator.names import FINALIZER
+from vfolder_operator.reconcile.audit_book import AuditBook
+from vfolder_operator.reconcile.chores import Chore
 from vfolder_operator.reconcile.hold import Hold
+from vfolder_operator.reconcile.trash_book import TrashBook
 from vfolder_operator.recorder import Recorder
 from vfolder_operator.settings import Settings
 from vfolder_operator.store import Key, Store
@@ -24,7 +28,11 @@ class Context:
 
     Attributes:
         cluster: uid of the kube-system namespace; names this cluster in owner marks.
+        ids: where project ids come from.
         enqueue: has a key looked at now.
+        chore: has a chore done now, in the background.
+        trash: what lies in the trash of all storages.
+        audits: what walks over all files found.
     """
 
     settings: Settings
@@ -34,7 +42,11 @@ class Context:
     recorder: Recorder
     metrics: Metrics
     cluster: str
+    ids: IdLedger
     enqueue: Callable[[Key], None]
+    chore: Callable[[Chore], None]
+    trash: TrashBook
+    audits: AuditBook
     _untold: dict[Key, float] = field(default_factory=dict)
 
     def owner(self, key: Key) -> Owner:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from vfolder_backends.facts import Capabilities, Level
-from vfolder_backends.port import Limits, Usage
+from vfolder_backends.port import Limits, ScopeState, Usage
 from vfolder_backends.sizes import format_bytes, parse_limit, round_up
 from vfolder_operator.conditions import Condition
 from vfolder_operator.crds.backend import StorageBackendSpec
@@ -187,6 +187,12 @@ def percent(usage: Usage | None, limits: Limits) -> int | None:
     pairs = ((usage.bytes, limits.bytes), (usage.files, limits.files))
     shares = [100 * used // limit for used, limit in pairs if used is not None and limit]
     return max(shares, default=None)
+
+
+def is_full(state: ScopeState, share: int) -> bool:
+    """Whether a scope has reached that many percent of one of its limits."""
+    reached = percent(state.usage, state.limits)
+    return reached is not None and reached >= share
 
 
 def crossed(thresholds: list[int], share: int | None) -> int | None:

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from vfolder_backends.errors import BackendError
+from vfolder_backends.port import Progress
 from vfolder_operator.conditions import Condition, merge
 from vfolder_operator.crds.common import Condition as ConditionStatus
 from vfolder_operator.crds.common import Model, ObjectStatus
@@ -23,6 +24,9 @@ from vfolder_operator.workqueue import Retry
 CONTINUE_SECONDS = 0.05
 """Pause between two calls of work that takes longer than one: others on the storage get a turn."""
 
+PROGRESS_SECONDS = 5.0
+"""How long new progress is kept to ourselves: each telling is a write."""
+
 ModelT = TypeVar("ModelT", bound=Model)
 StatusT = TypeVar("StatusT", bound=ObjectStatus)
 
@@ -34,6 +38,7 @@ class Reconciler(ABC, Generic[StatusT]):
 
     def __init__(self, context: Context) -> None:
         self._ctx = context
+        self._working: dict[Key, Progress] = {}
 
     @abstractmethod
     async def converge(self, key: Key, body: Body) -> tuple[StatusT, float | None]:
@@ -65,7 +70,22 @@ class Reconciler(ABC, Generic[StatusT]):
             status, again = await self.converge(key, body)
         except (BackendError, Hold) as error:
             return await self._held(key, Hold.of(error))
-        return await self._ctx.tell(key, self._ctx.store.get(key) or body, status) or again
+        body = self._ctx.store.get(key) or body
+        told = again is not None and _why(status) == _why(self.old_status(body))
+        untold = await self._ctx.tell(key, body, status, quiet=PROGRESS_SECONDS if told else 0.0)
+        return again if again is not None else untold or None
+
+    def goes_on(self, key: Key, body: Body, progress: Progress) -> None:
+        """Work takes more than this call: tell when it begins, remember it until it ends."""
+        if key not in self._working:
+            self._ctx.recorder.normal(body, progress.reason, describe_progress(progress))
+        self._working[key] = progress
+
+    def went(self, key: Key, body: Body) -> None:
+        """No such work goes on any more: tell if some did."""
+        progress = self._working.pop(key, None)
+        if progress is not None:
+            self._ctx.recorder.normal(body, "Completed", f"{progress.message}: complete")
 
     def old_status(self, body: Body) -> StatusT:
         """The status as it is shown."""
@@ -95,6 +115,7 @@ class Reconciler(ABC, Generic[StatusT]):
 
     async def _delete(self, key: Key, body: Body) -> float | None:
         """Let the object go once nothing depends on it."""
+        self._working.pop(key, None)
         if FINALIZER not in (body["metadata"].get("finalizers") or []):
             return None
         try:
@@ -130,6 +151,17 @@ class Reconciler(ABC, Generic[StatusT]):
         if again:
             return again
         raise Retry(hold.reason)
+
+
+def _why(status: ObjectStatus) -> str:
+    """The reason in Ready, which is told without delay; how far work is, is told seldom."""
+    return next((c.reason for c in status.conditions if c.type == "Ready"), "")
+
+
+def describe_progress(progress: Progress) -> str:
+    """How far long work is, in words."""
+    whole = "" if progress.total is None else f" of {progress.total}"
+    return f"{progress.message}: {progress.done}{whole} entries are done"
 
 
 def parse_spec(model: type[ModelT], body: Body) -> ModelT:

@@ -4,22 +4,30 @@ from dataclasses import replace
 
 from vfolder_backends.errors import DataMissing
 from vfolder_backends.ids import QuotaScopeID, ScopeHex
-from vfolder_backends.port import Adoption, Limits, Owner, ScopeRequest, ScopeState
+from vfolder_backends.port import (
+    Adoption,
+    FolderPhase,
+    Limits,
+    Owner,
+    ScopeRequest,
+    ScopeState,
+)
 from vfolder_operator.conditions import Condition, find, is_true
 from vfolder_operator.crds.scope import QuotaScopeSpec, QuotaScopeStatus
 from vfolder_operator.fleet import Attached
 from vfolder_operator.kube import Body, Kinds
 from vfolder_operator.names import ANNOTATION_ID, ANNOTATION_START_EMPTY
 from vfolder_operator.reconcile import policies
+from vfolder_operator.reconcile.chores import Chore, Work
 from vfolder_operator.reconcile.hold import Hold
 from vfolder_operator.reconcile.policies import LimitAction
-from vfolder_operator.reconcile.reconciler import CONTINUE_SECONDS, Reconciler, parse_spec
-from vfolder_operator.reconcile.scope_status import (
-    Seen,
+from vfolder_operator.reconcile.reconciler import (
+    CONTINUE_SECONDS,
+    Reconciler,
     describe_progress,
-    limits_status,
-    scope_status,
+    parse_spec,
 )
+from vfolder_operator.reconcile.scope_status import Seen, limits_status, scope_status
 from vfolder_operator.store import Key
 
 
@@ -31,7 +39,7 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
     def unread(self, old: QuotaScopeStatus, hold: Hold) -> list[Condition]:
         """What was true of the limits is not known while the storage is not read."""
         why = (hold.reason, f"not read: {hold.message}")
-        kinds = ("QuotaEnforced", "NearLimit", "Exceeded", "Drifted")
+        kinds = ("QuotaEnforced", "NearLimit", "Exceeded", "Drifted", "Escaped")
         return [Condition(kind, None, *why) for kind in kinds]
 
     def released(self, key: Key, body: Body) -> None:
@@ -82,8 +90,10 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
         ref |= {name: str(value) for name, value in state.ref.items()}
         seen = Seen(scope, ref, state, old.applied_limits, policies.IN_SYNC)
         if state.progress is not None:
+            self.goes_on(key, body, state.progress)
             problem = Hold(state.progress.reason, describe_progress(state.progress))
             return scope_status(self._ctx, key, body, spec, seen, problem), CONTINUE_SECONDS
+        self.went(key, body)
         if problem is None:
             seen, problem = await self._limit(body, spec, backend, owner, seen, wanted)
         return scope_status(self._ctx, key, body, spec, seen, problem), None
@@ -205,14 +215,20 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
         if known is None or spec.reclaim_policy == "Retain":
             return
         backend, scope = self._ctx.backend(spec.backend), QuotaScopeID.parse(known).hex
-        trash = [f async for f in backend.port.list_folders(scope)]
-        if trash:
-            # Never holds up the end of a namespace: the sweep removes trash when its time has come.
-            self._ctx.recorder.normal(
-                body, "TrashLeft", f"{len(trash)} folders are left on the storage, still marked"
-            )
-            return
-        await backend.port.delete_scope(scope, self._ctx.owner(key))
+        owner = self._ctx.owner(key)
+        folders = [f async for f in backend.port.list_folders(scope)]
+        kept = [f for f in folders if f.phase not in (FolderPhase.TRASHED, FolderPhase.PURGING)]
+        if kept:
+            message = f"{len(kept)} folders are left on the storage, still marked: so is the scope"
+            self._ctx.recorder.normal(body, "FoldersLeft", message, "Delete")
+        elif folders:
+            # Never holds up the end of a namespace: what is noted on the storage outlives us.
+            await backend.port.retire_scope(scope, owner)
+            message = f"{len(folders)} folders are in the trash; the scope is removed after them"
+            self._ctx.recorder.normal(body, "TrashLeft", message, "Delete")
+            self._ctx.chore(Chore(Work.TRASH, spec.backend))
+        else:
+            await backend.port.delete_scope(scope, owner)
 
     async def _no_folders(self, key: Key) -> None:
         names = [

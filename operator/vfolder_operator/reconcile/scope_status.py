@@ -1,18 +1,21 @@
 """What a QuotaScope's status says, from what the storage showed."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from vfolder_backends.facts import Level
-from vfolder_backends.ids import QuotaScopeID
-from vfolder_backends.port import Limits, Progress, ScopeState, Usage
+from vfolder_backends.ids import QuotaScopeID, ScopeHex
+from vfolder_backends.port import Limits, ScopeState, Usage
 from vfolder_backends.sizes import UNLIMITED, format_bytes
 from vfolder_operator.conditions import Condition, parse_timestamp, timestamp
+from vfolder_operator.crds.common import parse_duration
 from vfolder_operator.crds.scope import (
     DisplayStatus,
     EnforcementStatus,
     LimitsStatus,
     QuotaScopeSpec,
     QuotaScopeStatus,
+    TrashEntryStatus,
     UsageStatus,
 )
 from vfolder_operator.display import human_bytes
@@ -20,8 +23,11 @@ from vfolder_operator.kube import Body
 from vfolder_operator.reconcile import policies
 from vfolder_operator.reconcile.context import Context
 from vfolder_operator.reconcile.hold import Hold
-from vfolder_operator.reconcile.reconciler import conditions
+from vfolder_operator.reconcile.reconciler import conditions, describe_progress
 from vfolder_operator.store import Key
+
+WALK = "Walk"
+"""The source of usage that a walk over all files found; it is as old as that walk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +57,9 @@ def scope_status(
     if problem is not None:
         ready = Condition("Ready", False, problem.reason, problem.message)
     enforcement, limit = state.enforcement, state.limits.bytes
+    backend, scope = spec.backend, state.scope
     return QuotaScopeStatus(
-        phase="Ready" if problem is None else "Degraded",
+        phase=_phase(state, problem),
         observed_generation=body["metadata"]["generation"],
         scope_id=str(seen.scope),
         path=state.path,
@@ -66,6 +73,8 @@ def scope_status(
             root_bypass=enforcement.root_bypass,
         ),
         folders=len(ctx.store.folders_of(key)),
+        trash=_trash(ctx, backend, scope, old),
+        audit=ctx.audits.status(backend, scope, old.audit),
         display=DisplayStatus(
             used=human_bytes(usage.bytes if usage else None),
             limit=UNLIMITED if limit is None else format_bytes(limit),
@@ -77,9 +86,28 @@ def scope_status(
                 quota_enforced(spec, state),
                 *pressure(spec, usage.percent if usage is not None else None),
                 seen.drift,
+                ctx.audits.condition(backend, scope, body),
             ],
         ),
     )
+
+
+def _phase(state: ScopeState, problem: Hold | None) -> Literal["Pending", "Ready", "Degraded"]:
+    if state.progress is not None:
+        return "Pending"
+    return "Ready" if problem is None else "Degraded"
+
+
+def _trash(
+    ctx: Context, backend: str, scope: ScopeHex, old: QuotaScopeStatus
+) -> list[TrashEntryStatus] | None:
+    """What can come back; as it was shown while nobody looked."""
+    attached = ctx.fleet.get(backend)
+    if attached is None:
+        return old.trash
+    retention = parse_duration(attached.spec.trash.retention)
+    entries = ctx.trash.entries(backend, scope, retention)
+    return old.trash if entries is None else entries or None
 
 
 def limits_status(limits: Limits) -> LimitsStatus:
@@ -91,10 +119,15 @@ def _usage(
     ctx: Context, body: Body, spec: QuotaScopeSpec, state: ScopeState, old: QuotaScopeStatus
 ) -> UsageStatus | None:
     """The usage to show: the new one where it is worth a write, else the one that is shown."""
-    if state.usage is None:
-        return None
-    new = usage_status(state.usage, state.limits)
-    age = state.usage.observed_at - parse_timestamp(old.usage.observed_at) if old.usage else 0.0
+    usage = state.usage
+    if usage is None:
+        survey = ctx.audits.get(spec.backend, state.scope)
+        usage = survey.scope_usage if survey is not None else None
+    if usage is None:
+        walked = old.usage is not None and old.usage.source == WALK
+        return old.usage if walked else None
+    new = usage_status(usage, state.limits)
+    age = usage.observed_at - parse_timestamp(old.usage.observed_at) if old.usage else 0.0
     marks = [*spec.thresholds, 100]
     same = old.limits == limits_status(state.limits)
     if same and not policies.worth_telling(old.usage, new, state.limits, marks, age):
@@ -142,12 +175,6 @@ def quota_enforced(spec: QuotaScopeSpec, state: ScopeState) -> Condition:
     weakest = max(levels, key=list(Level).index)
     holds = weakest.at_least(Level.COOPERATIVE)
     return Condition("QuotaEnforced", holds, str(weakest), state.enforcement.message)
-
-
-def describe_progress(progress: Progress) -> str:
-    """How far long work is, in words."""
-    whole = "" if progress.total is None else f" of {progress.total}"
-    return f"{progress.message}: {progress.done}{whole} entries are done"
 
 
 def pressure(spec: QuotaScopeSpec, share: int | None) -> list[Condition]:

@@ -1,32 +1,24 @@
 """The regular look over a whole storage: usage, drift, missing folders, trash, orphans.
 
 One bulk read per storage serves all its scopes; what it finds goes to the scope's and the folder's
-own reconciler. Trash whose time has come is removed here, also that of objects that are long gone.
+own reconciler, and to the chores that remove trash and walk over files. Nothing is removed here.
 """
 
 import asyncio
-import logging
-import time
 
 from vfolder_backends.errors import BackendError, RootLost
-from vfolder_backends.ids import QuotaScopeID, ScopeHex, VolumeHandle
-from vfolder_backends.port import FolderPhase, FolderState, PurgePolicy, ScopeState
+from vfolder_backends.ids import ScopeHex, VolumeHandle
+from vfolder_backends.port import FolderPhase, ScopeState
 from vfolder_operator.crds.common import parse_duration
 from vfolder_operator.fleet import Attached
 from vfolder_operator.kube import Kinds, KubeError
-from vfolder_operator.names import ANNOTATION_ID
-from vfolder_operator.reconcile import policies
+from vfolder_operator.reconcile.chores import Chore, Work
 from vfolder_operator.reconcile.context import Context
 from vfolder_operator.reconcile.folder import FolderReconciler
 from vfolder_operator.reconcile.hold import Hold
 from vfolder_operator.reconcile.scope import ScopeReconciler
+from vfolder_operator.reconcile.trash import stands_for
 from vfolder_operator.store import Key
-
-log = logging.getLogger(__name__)
-
-
-MOST_PURGES = 20
-"""Purge calls per scope and sweep; each may take half of a call's deadline."""
 
 
 class Sweep:
@@ -62,20 +54,24 @@ class Sweep:
         if attached.health is not None and attached.health.capabilities.folder_usage:
             interval = min(interval, self._ctx.settings.refresh_seconds)
         due = now - self._folders_seen.get(attached.name, -interval) >= interval
+        retired = await attached.port.list_retired() if due else {}
         orphans, problems, seen = 0, [], set()
+        there: set[ScopeHex] = set()
         async for state in attached.port.list_scopes():
+            there.add(state.scope)
             if state.owner is None or state.owner.cluster != self._ctx.cluster:
                 continue
             key = Key(Kinds.SCOPE, state.owner.namespace, state.owner.name)
+            known = self._stands_for(key, attached, state.scope)
             try:
-                if self._stands_for(key, attached, state.scope):
+                if due:
+                    orphans += await self._look_into(attached, state)
+                if known:
                     seen.add(key)
                     self._ctx.metrics.scope(attached.name, key, state)
                     await self._scopes.observe(key, state)
-                else:
+                elif state.scope not in retired:
                     orphans += 1
-                if due:
-                    orphans += await self._look_into(attached, state)
             except RootLost:
                 raise
             except (BackendError, KubeError, Hold) as error:
@@ -87,15 +83,16 @@ class Sweep:
         if due:
             self._folders_seen[attached.name] = now
             self.orphans[attached.name] = orphans
+            self._ctx.trash.keep_only(attached.name, there)
+        for work in Work:
+            self._ctx.chore(Chore(work, attached.name))
 
     def _stands_for(self, key: Key, attached: Attached, scope: ScopeHex) -> bool:
         """Whether the object of that name is about this very scope, and not only named so."""
         body = self._ctx.store.get(key)
         if body is None or body["spec"]["backend"] != attached.name:
             return False
-        noted = (body["metadata"].get("annotations") or {}).get(ANNOTATION_ID)
-        known = (body.get("status") or {}).get("scopeID") or noted or ""
-        return bool(known) and QuotaScopeID.parse(known).hex == scope
+        return stands_for(body, scope)
 
     async def _look_into(self, attached: Attached, state: ScopeState) -> int:
         """Look at all folders of a scope; returns the orphans among them."""
@@ -112,31 +109,5 @@ class Sweep:
                     await self._folders.observe(key, folder)
                 elif body is None or status.get("volumeHandle"):
                     orphans += 1  # else it is just being made
-        await self._purge(attached, state, sorted(trash, key=lambda f: f.since or 0.0))
+        self._ctx.trash.seen(attached.name, state, trash)
         return orphans
-
-    async def _purge(self, attached: Attached, state: ScopeState, trash: list[FolderState]) -> None:
-        """Remove the trash whose retention is over, and more, oldest first, from a full scope."""
-        before = time.time() - parse_duration(attached.spec.trash.retention)
-        calls = 0
-        for folder in trash:
-            since = folder.since or 0.0
-            due = folder.phase is FolderPhase.PURGING or since <= before
-            if not due and not _is_full(state, attached.spec.trash.purge_above_percent):
-                return
-            more = True
-            while more and calls < MOST_PURGES:
-                result = await attached.port.purge(state.scope, PurgePolicy(before=since))
-                more, calls = result.more, calls + 1
-            log.info(
-                "trash purged",
-                extra={"backend": attached.name, "scope": str(state.scope), "finished": not more},
-            )
-            if more:
-                return  # the next sweep goes on
-            state = await attached.port.describe_scope(state.scope)
-
-
-def _is_full(state: ScopeState, percent: int) -> bool:
-    share = policies.percent(state.usage, state.limits)
-    return share is not None and share >= percent

@@ -205,7 +205,7 @@ async def test_one_scope_that_fails_does_not_hide_the_others(api: Api) -> None:
         storage.fail("purge", BackendError("a snapshot is in the trash"), times=1000)
         await api.delete(Kinds.FOLDER, first)
         await api.until_gone(Kinds.FOLDER, first)
-        told = await api.until_reason(Kinds.BACKEND, "scratch", "SweepFailed", "Healthy")
+        told = await api.until_reason(Kinds.BACKEND, "scratch", "TrashStuck", "Healthy")
         assert "a snapshot is in the trash" in condition(told, "Healthy")["message"]
         victim = place(folders[second])[0]
         storage.tamper(victim, Limits(8 * GI, None))
