@@ -35,7 +35,7 @@ def folder_states(tree: Tree, scope: ScopeHex, folder: FolderHex) -> list[Folder
             life.phase,
             path,
             life.attributes,
-            Usage(life.bytes, 1 + life.files, time.time()),
+            Usage(life.bytes, 1 + life.files, time.time()) if tree.counts_folders else None,
             life.since,
             _expires(entry, life),
             _progress(life),

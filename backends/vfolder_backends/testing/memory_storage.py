@@ -90,9 +90,10 @@ class Scope:
 
 @dataclass(slots=True)
 class Tree:
-    """What a root directory shows."""
+    """What a root directory shows, and whether the storage counts the usage of folders."""
 
     root_id: str | None = None
+    counts_folders: bool = True
     scopes: dict[ScopeHex, Scope] = field(default_factory=dict)
 
 

@@ -109,7 +109,7 @@ class BackendReconciler:
         return Findings(
             orphans=self._sweep.orphans.get(key.name),
             sweep=self._sweep.problems.get(key.name) or [],
-            trash=list((self._keeper.problems.get(key.name) or {}).values()),
+            trash=self._keeper.told(key.name),
             warnings=self._configs.warnings(key.name),
         )
 

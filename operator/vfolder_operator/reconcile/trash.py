@@ -41,6 +41,11 @@ class TrashKeeper:
         self._book = context.trash
         self.problems: dict[str, dict[ScopeHex, str]] = {}
 
+    def told(self, backend: str) -> list[str]:
+        """What an admin should look at, in words."""
+        resists = (self.problems.get(backend) or {}).values()
+        return [*resists, *self._book.foreign(backend, self._ctx.cluster)]
+
     def gone(self, backend: str) -> None:
         """Forget a storage whose object is gone."""
         self._book.forget(backend)
@@ -74,21 +79,21 @@ class TrashKeeper:
             cluster=self._ctx.cluster,
             per_second=trash.max_entries_per_second,
         )
-        for folder in held.folders:
+        ours = held.of_cluster(self._ctx.cluster)
+        for folder in ours:
             if folder.phase is FolderPhase.PURGING or expiry(folder, retention) <= now:
                 return policy
-        ours = (f for f in held.folders if f.owner and f.owner.cluster == self._ctx.cluster)
-        oldest = next(ours, None)
         full = held.state is not None and policies.is_full(held.state, trash.purge_above_percent)
-        if oldest is None or not full:
+        if not ours or not full:
             return None
+        oldest = ours[0]
         return replace(policy, before=(oldest.since or now) + 1, now=0.0, only=oldest.folder)
 
     async def _turn(
         self, attached: Attached, scope: ScopeHex, held: ScopeTrash, policy: PurgePolicy
     ) -> float:
         """Give one scope its turn; returns the seconds for which it then has to wait."""
-        problems = self.problems.setdefault(attached.name, {})
+        problems, before = self.problems.setdefault(attached.name, {}), len(held.folders)
         try:
             try:
                 wait = await self._purge(attached, scope, held, policy)
@@ -99,7 +104,7 @@ class TrashKeeper:
         except BackendError as error:
             problems[scope] = f"trash of scope {scope}: {error.reason}: {error}"
             log.warning("trash resists", extra={"backend": attached.name, "error": str(error)})
-            return AGAIN_SECONDS
+            return 0.0 if len(held.folders) < before else AGAIN_SECONDS
         problems.pop(scope, None)
         return wait
 
@@ -192,7 +197,7 @@ class TrashKeeper:
                 CONTINUE_SECONDS,
             )
             for _, held in self._book.scopes(attached.name)
-            for folder in held.folders
+            for folder in held.of_cluster(self._ctx.cluster)
         ]
         return min(waits, default=None)
 

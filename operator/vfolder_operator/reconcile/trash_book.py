@@ -26,6 +26,10 @@ class ScopeTrash:
     folders: list[FolderState] = field(default_factory=list)
     not_before: float = 0.0
 
+    def of_cluster(self, cluster: str) -> list[FolderState]:
+        """What is marked for that cluster."""
+        return [f for f in self.folders if f.owner is not None and f.owner.cluster == cluster]
+
 
 class TrashBook:
     """By storage and scope."""
@@ -67,6 +71,15 @@ class TrashBook:
     def of(self, backend: str, scope: ScopeHex) -> ScopeTrash | None:
         """One scope, None if nobody looked yet."""
         return self._scopes[backend].get(scope)
+
+    def foreign(self, backend: str, cluster: str) -> list[str]:
+        """What lies in the trash of our scopes and is not ours to remove, in words."""
+        return [
+            f"folder {folder.folder.uuid} in the trash of scope {scope} belongs to {folder.owner}"
+            for scope, held in self.scopes(backend)
+            for folder in held.folders
+            if folder.owner is not None and folder.owner.cluster != cluster
+        ]
 
     def removing(self, backend: str, entries: int) -> None:
         """Count entries that a removal took."""
