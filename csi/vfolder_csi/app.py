@@ -19,6 +19,7 @@ from vfolder_csi.kubeapi import ApiServer, KubernetesDirectory
 from vfolder_csi.mounts.network import HELPER_DIRS
 from vfolder_csi.mounts.stages import Stages
 from vfolder_csi.mounts.targets import Deadlines, Targets
+from vfolder_csi.pods import UserNamespaces
 from vfolder_csi.pool import Pool
 from vfolder_csi.registration import RegistrationService
 from vfolder_csi.rpc.identity import IdentityService
@@ -49,6 +50,7 @@ def build_server(
     readiness: Readiness,
     deadlines: Deadlines = Deadlines(),  # noqa: B008  # frozen
     helper_dirs: Sequence[str] = HELPER_DIRS,
+    pods: UserNamespaces | None = None,
 ) -> grpc.aio.Server:
     """Return a server with the identity and node services, on no socket yet."""
     targets = Targets(settings.kubelet_dir, pool, deadlines)
@@ -56,7 +58,7 @@ def build_server(
     server = grpc.aio.server(interceptors=[CallInterceptor()])
     csi_pb2_grpc.add_IdentityServicer_to_server(IdentityService(readiness), server)
     csi_pb2_grpc.add_NodeServicer_to_server(
-        NodeService(settings, directory, pool, targets, stages, deadlines), server
+        NodeService(settings, directory, pool, targets, stages, deadlines, pods), server
     )
     return server
 
@@ -96,7 +98,8 @@ async def run(settings: Settings, api: ApiServer) -> int:
 
     pool, readiness = Pool(), Readiness()
     directory = KubernetesDirectory(api, pool, settings.api_cache_seconds)
-    server = build_server(settings, directory, pool, readiness)
+    pods = UserNamespaces(api, pool) if settings.require_user_namespaces else None
+    server = build_server(settings, directory, pool, readiness, pods=pods)
     registration = RegistrationService(settings.kubelet_endpoint)
     registrar = grpc.aio.server(interceptors=[CallInterceptor()])
     pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(registration, registrar)

@@ -1,4 +1,4 @@
-"""Reads StorageBackends from the API server with the plugin's own service account.
+"""Reads StorageBackends, and a pod where need be, with the plugin's own service account.
 
 The standard library's HTTP client in a thread: one small GET per backend and half a minute is all
 there is, and a Kubernetes client would not fit into the plugin's memory budget.
@@ -22,7 +22,7 @@ from vfolder_csi.pool import Pool
 logger = logging.getLogger(__name__)
 
 LANE: Final = "apiserver"
-_PATH: Final = "/apis/vfolder.dev/v1alpha1/storagebackends/"
+_BACKENDS: Final = "/apis/vfolder.dev/v1alpha1/storagebackends/"
 _LARGEST_BODY: Final = 4 << 20
 _RETRY_SECONDS: Final = 5.0
 """How long an old answer serves before an API server that was silent is asked again."""
@@ -48,8 +48,8 @@ class ApiServer:
         host = environment.get("KUBERNETES_SERVICE_HOST", "kubernetes.default.svc")
         return cls(host, int(environment.get("KUBERNETES_SERVICE_PORT", "443")))
 
-    def get_backend(self, name: str) -> tuple[int, bytes]:
-        """Fetch one StorageBackend; blocking. Token and certificate are read anew, as they rotate.
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Fetch one object; blocking. Token and certificate are read anew, as they rotate.
 
         Raises:
             OSError: no connection, no valid certificate, no answer, no token.
@@ -62,7 +62,7 @@ class ApiServer:
         )
         try:
             headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-            connection.request("GET", _PATH + name, headers=headers)
+            connection.request("GET", path, headers=headers)
             response = connection.getresponse()
             return response.status, response.read(_LARGEST_BODY)
         finally:
@@ -124,7 +124,7 @@ class KubernetesDirectory:
     async def _fetch(self, name: str) -> Backend:
         try:
             status, body = await self._pool.run(
-                LANE, self._server.timeout * 1.5, lambda: self._server.get_backend(name)
+                LANE, self._server.timeout * 1.5, lambda: self._server.get(_BACKENDS + name)
             )
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(f"API server: reading StorageBackend {name}: {error!r}") from error
@@ -138,17 +138,23 @@ class KubernetesDirectory:
             )
         if status != http.client.OK:
             raise Unavailable(f"API server: reading StorageBackend {name}: HTTP {status}")
-        backend = parse_backend(name, _json_object(name, body))
+        backend = parse_backend(name, json_object(f"StorageBackend {name}", body))
         now = time.monotonic()
         self._entries[name] = _Entry(backend, now, now + self._cache_seconds)
         return backend
 
 
-def _json_object(name: str, body: bytes) -> Mapping[str, Any]:
+def json_object(what: str, body: bytes) -> Mapping[str, Any]:
+    """Parse what the API server said of `what`.
+
+    Raises:
+        Unavailable: it is no JSON.
+        FailedPrecondition: it is no object.
+    """
     try:
         value = json.loads(body)
     except ValueError as error:
-        raise Unavailable(f"API server: StorageBackend {name} is not JSON") from error
+        raise Unavailable(f"API server: {what} is not JSON") from error
     if not isinstance(value, dict):
-        raise FailedPrecondition(f"StorageBackend {name} is not an object")
+        raise FailedPrecondition(f"{what} is not an object")
     return value

@@ -32,6 +32,7 @@ class Settings:
         max_volumes: how many volumes a node may hold; 0 is unlimited.
         log_level: a level name of the standard library's logging.
         api_cache_seconds: how long a StorageBackend is believed without asking again.
+        require_user_namespaces: whether only pods with `hostUsers: false` get folders.
     """
 
     node_name: str
@@ -44,6 +45,7 @@ class Settings:
     max_volumes: int = 0
     log_level: str = "INFO"
     api_cache_seconds: float = 30.0
+    require_user_namespaces: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -91,6 +93,12 @@ def _level(name: str, value: str) -> str:
     return value
 
 
+def _flag(name: str, value: str) -> bool:
+    if value not in ("true", "false"):
+        raise SettingsError(f"{PREFIX}{name.upper()}={value!r} is neither true nor false")
+    return value == "true"
+
+
 _PARSERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "node_name": lambda _, value: value,
     "kubelet_endpoint": _path,
@@ -102,4 +110,5 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "max_volumes": partial(_number, highest=2**31 - 1),
     "log_level": _level,
     "api_cache_seconds": partial(_number, highest=86400),
+    "require_user_namespaces": _flag,
 }

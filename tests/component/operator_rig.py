@@ -189,10 +189,10 @@ async def after_sweeps(storage: MemoryStorage, count: int = 3) -> None:
 
 @contextlib.asynccontextmanager
 async def running_operator(
-    api: Api, storage: MemoryStorage, **settings: Any
+    api: Api, storage: MemoryStorage, *, factory: MemoryFactory | None = None, **settings: Any
 ) -> AsyncIterator[Operator]:
     """An operator in this process, over a storage in memory and whatever kinds are installed."""
-    factory = MemoryFactory()
+    factory = factory or MemoryFactory()
     factory.storages["/backends/scratch"] = storage
     kube = await Kube.connect(str(api.control_plane.kubeconfig))
     values = {"port": 0, "identity": "test", "refresh_seconds": 0.5, **settings}

@@ -75,15 +75,51 @@ def test_the_operator_is_root_only_where_it_works_on_a_tree(tmp_path: pathlib.Pa
     assert mount["mountPropagation"] == "HostToContainer"
 
 
-@pytest.mark.parametrize(("kind", "needs"), [("xfs", True), ("ext4", True), ("cephfs", False)])
-def test_the_operator_may_set_project_quotas_where_there_are_any(
-    tmp_path: pathlib.Path, kind: str, needs: bool
-) -> None:
-    values = json.loads(json.dumps(SCRATCH))
-    values["backends"]["scratch"]["spec"]["type"] = kind
-    pod = one(render(tmp_path, values), "Deployment")["spec"]["template"]["spec"]
-    added = pod["containers"][0]["securityContext"]["capabilities"]["add"]
-    assert ("SYS_ADMIN" in added) == needs
+def test_only_project_quotas_cost_the_operator_more(tmp_path: pathlib.Path) -> None:
+    for kind, wanted in (("cephfs", False), ("vfs", False), ("xfs", True), ("ext4", True)):
+        spec = {**SCRATCH["backends"]["scratch"]["spec"], "type": kind}
+        values = {"backends": {"scratch": {**SCRATCH["backends"]["scratch"], "spec": spec}}}
+        pod = one(render(tmp_path, values), "Deployment")["spec"]["template"]["spec"]
+        added = pod["containers"][0]["securityContext"]["capabilities"]["add"]
+        assert ("SYS_ADMIN" in added) is wanted, kind
+
+
+def test_the_ledger_is_the_only_config_map_that_is_written(tmp_path: pathlib.Path) -> None:
+    bodies = render(tmp_path, SCRATCH)
+    rules = [
+        (role["kind"], rule)
+        for role in bodies
+        for rule in role.get("rules", [])
+        if "configmaps" in rule["resources"]
+    ]
+    assert [(kind, rule.get("resourceNames"), rule["verbs"]) for kind, rule in rules] == [
+        ("Role", None, ["create"]),
+        ("Role", ["vf-operator-ledger"], ["get", "update"]),
+    ]
+    container = one(bodies, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    environment = {e["name"]: e.get("value") for e in container["env"]}
+    assert environment["VFOLDER_OPERATOR_LEDGER"] == "vf-operator-ledger"
+
+
+def test_user_namespaces_are_required_only_where_the_site_says_so(tmp_path: pathlib.Path) -> None:
+    policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    for asked in (False, True):
+        bodies = render(tmp_path, {**SCRATCH, "requireUserNamespaces": asked})
+        assert (policies <= {b["kind"] for b in bodies}) is asked
+        rights = [
+            (rule["resources"], rule["verbs"], rule.get("resourceNames"))
+            for b in bodies
+            if b["metadata"]["name"] in ("vf-node", "vf-operator")
+            for rule in b.get("rules", [])
+        ]
+        assert ((["pods"], ["get"], None) in rights) is asked
+        named = [names for kinds, _, names in rights if "validatingadmissionpolicies" in kinds]
+        assert named == ([["vf-user-namespaces"]] if asked else [])
+        for kind, name in (("Deployment", "OPERATOR"), ("DaemonSet", "CSI")):
+            container = one(bodies, kind)["spec"]["template"]["spec"]["containers"][0]
+            environment = {e["name"]: e.get("value") for e in container["env"]}
+            said = environment[f"VFOLDER_{name}_REQUIRE_USER_NAMESPACES"]
+            assert said == ("true" if asked else "false")
 
 
 def test_the_node_plugin_sees_the_kubelet_and_the_host_roots(tmp_path: pathlib.Path) -> None:
@@ -127,6 +163,7 @@ def test_crds_are_kept_or_left_out_as_asked(tmp_path: pathlib.Path) -> None:
         ({"node": {"hostRoots": []}}, "hostRoots"),
         ({"backends": {"Bad_Name": {"spec": {"type": "vfs"}}}}, "Bad_Name"),
         ({"backends": {"a": {"spec": {}}}}, "type"),
+        ({"requireUserNamespaces": "no"}, "requireUserNamespaces"),
         ({"backends": {"a": {"spec": {"type": "vfs"}, "volume": {}}}}, "volume"),
     ],
 )
@@ -138,7 +175,8 @@ def test_bad_values_are_refused_by_name(tmp_path: pathlib.Path, values: Body, sa
 def test_the_api_server_takes_all_of_it(
     control_plane: ControlPlane, tmp_path: pathlib.Path
 ) -> None:
-    bodies = [b for b in render(tmp_path, SCRATCH) if b["kind"] != "CustomResourceDefinition"]
+    values = {**SCRATCH, "requireUserNamespaces": True}
+    bodies = [b for b in render(tmp_path, values) if b["kind"] != "CustomResourceDefinition"]
     control_plane.kubectl("create", "namespace", "vfs")
     try:
         listed = {"apiVersion": "v1", "kind": "List", "items": bodies}

@@ -376,6 +376,7 @@ class MemoryFactory:
 
     Attributes:
         storages: by root directory; a root that is not here gets a fresh one.
+        built: the configurations that backends were built from, the last one last.
     """
 
     options: type[Options] = MemoryOptions
@@ -383,7 +384,9 @@ class MemoryFactory:
     def __init__(self, required_credentials: tuple[str, ...] = ()) -> None:
         self.required_credentials = required_credentials
         self.storages: dict[str, MemoryStorage] = {}
+        self.built: list[BackendConfig] = []
 
     def build(self, config: BackendConfig) -> StorageBackend:
         """Return one more actor on the storage of `config.root`."""
+        self.built.append(config)
         return MemoryBackend(config, self.storages.setdefault(config.root, MemoryStorage()))

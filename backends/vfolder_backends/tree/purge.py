@@ -31,7 +31,7 @@ def purge(root: int, scope: ScopeHex, policy: PurgePolicy, stop_at: float) -> Pu
         stop_at: `time.monotonic()` after which nothing more is begun.
     """
     files.sweep_temporaries(root)
-    budget = Budget(policy.budget, stop_at, policy.per_second)
+    budget = Budget(policy.budget, stop_at, rate=policy.per_second)
     folders = 0
     failures: list[OSError | BackendError] = []
     for folder, aside in places.asides_in(root, scope):

@@ -27,6 +27,7 @@ from vfolder_csi.mounts import hostpath
 from vfolder_csi.mounts.paths import check_beneath, spot
 from vfolder_csi.mounts.stages import Stages
 from vfolder_csi.mounts.targets import Deadlines, Publication, Targets
+from vfolder_csi.pods import UserNamespaces
 from vfolder_csi.pool import Pool
 from vfolder_csi.rpc import requests
 from vfolder_csi.settings import Settings
@@ -51,6 +52,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         targets: Targets,
         stages: Stages,
         deadlines: Deadlines,
+        pods: UserNamespaces | None = None,
     ) -> None:
         self._settings = settings
         self._directory = directory
@@ -58,6 +60,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         self._targets = targets
         self._stages = stages
         self._deadlines = deadlines
+        self._pods = pods
         self._inflight = InFlight()
 
     def _budget(self, context: Context) -> float:
@@ -124,6 +127,8 @@ class NodeService(csi_pb2_grpc.NodeServicer):
     async def _publish(
         self, handle: VolumeHandle, wanted: Publication, request: csi_pb2.NodePublishVolumeRequest
     ) -> None:
+        if self._pods is not None:
+            await self._pods.check(request.volume_context)
         where = (await self._directory.get(handle.backend)).where
         if isinstance(where, HostPath):
             roots = self._settings.host_roots

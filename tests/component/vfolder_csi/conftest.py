@@ -28,6 +28,7 @@ from vfolder_csi.directory import Backend, HostPath
 from vfolder_csi.errors import NotFound
 from vfolder_csi.mounts import mountinfo, syscalls
 from vfolder_csi.mounts.targets import Deadlines
+from vfolder_csi.pods import UserNamespaces
 from vfolder_csi.pool import Pool
 from vfolder_csi.settings import Settings
 
@@ -109,6 +110,7 @@ class Node:
         )
         self.deadlines = Deadlines(call=5.0, storage=0.4, unmount=0.4)
         self.pool = Pool()
+        self.pods: UserNamespaces | None = None
         self._stack = contextlib.AsyncExitStack()
         self._hung: list[HungStorage] = []
 
@@ -161,6 +163,7 @@ class Node:
             app.Readiness(True),
             self.deadlines,
             helper_dirs=(str(self.helpers),),
+            pods=self.pods,
         )
         await app.serve_on(server, f"{self.base}/csi.sock")
         self._stack.push_async_callback(server.stop, 0)

@@ -57,6 +57,7 @@ def test_everything_can_be_set():
         ("MAX_VOLUMES", "٣"),
         ("API_CACHE_SECONDS", "soon"),
         ("LOG_LEVEL", "LOUD"),
+        ("REQUIRE_USER_NAMESPACES", "yes"),
     ],
 )
 def test_the_message_names_the_variable(name, value):
