@@ -166,6 +166,37 @@ def test_a_namespace_with_everything_in_it_goes_away(site: World, team: str) -> 
     assert volumes == []
 
 
+def test_a_namespace_with_trash_in_a_full_scope_goes_away_and_its_storage_is_freed(
+    site: World, team: str
+) -> None:
+    site.apply(scope(team, "research", "16Mi", files=40, reclaimPolicy="Delete"))
+    for name in ("data", "trashed"):
+        site.apply(folder(team, name, "research", trashRetention="5s"))
+        site.until_ready(team, "vfolder", name)
+    fill = "dd if=/dev/zero of=/data/big bs=1M count=32; for n in $(seq 99); do : > /data/$n; done"
+    site.run_pod(team, "filler", "trashed", f"{fill}; true")
+    site.run_pod(team, "steady", "data", STEADY, wait=False)
+    place = site.ceph.operator_mount / site.get("-n", team, "qs", "research")["status"]["path"]
+    site.cluster.kubectl("delete", "pod", "filler", "-n", team)
+    site.cluster.kubectl("delete", "vf", "trashed", "-n", team, "--timeout=60s", timeout=70)
+    site.cluster.kubectl("delete", "namespace", team, "--timeout=90s", timeout=100)
+    site.until(lambda: not place.exists(), "the scope goes after its trash", 120)
+
+
+def test_a_deleted_folder_comes_back_with_its_data(site: World, team: str) -> None:
+    site.apply(scope(team, "research", "64Mi"), folder(team, "data", "research"))
+    made = site.until_ready(team, "vfolder", "data")
+    site.run_pod(team, "writer", "data", "echo precious > /data/file")
+    site.cluster.kubectl("delete", "pod", "writer", "-n", team)
+    site.cluster.kubectl("delete", "vf", "data", "-n", team, "--timeout=60s", timeout=70)
+    again = folder(team, "data", "research")
+    again["metadata"]["annotations"] = {"vfolder.dev/restore": made["status"]["folderID"]}
+    site.apply(again)
+    back = site.until_ready(team, "vfolder", "data")
+    assert back["status"]["volumeHandle"] == made["status"]["volumeHandle"]
+    assert site.run_pod(team, "reader", "data", "cat /data/file").strip() == "precious"
+
+
 def test_an_upgrade_with_changed_values_leaves_pods_alone(site: World, team: str) -> None:
     steady_writer(site, team)
     old = [*pods_of(site, "operator"), *pods_of(site, "node")]

@@ -53,7 +53,7 @@ class FolderRemoval:
         await backend.port.trash_folder(handle.scope, handle.folder, owner, keep)
         if not (body.get("status") or {}).get("folderID"):
             return  # perhaps never made, and nobody's loss
-        now = time.time()
+        now = float(int(time.time()))  # as the storage keeps it: no write for a fraction
         folder = FolderState(
             handle.scope,
             handle.folder,

@@ -140,7 +140,20 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
                     f"annotate {ANNOTATION_ID}={named}; to leave it and start empty, "
                     f"annotate {ANNOTATION_START_EMPTY}={named}",
                 )
+        await self._tell_retired(body, owner, backend)
         return default
+
+    async def _tell_retired(self, body: Body, owner: Owner, backend: Attached) -> None:
+        """Name scopes of earlier objects of this name that only wait for their trash to end."""
+        for scope, former in (await backend.port.list_retired()).items():
+            if former == owner:
+                self._ctx.recorder.normal(
+                    body,
+                    "RestorableFound",
+                    f"scope {scope.uuid} of an earlier QuotaScope of this name still has folders "
+                    "in its trash; to have them back, delete this one, and make it again with the "
+                    f"annotation {ANNOTATION_ID}=project:{scope.uuid}",
+                )
 
     async def _prove(self, backend: Attached, scope: ScopeHex, owner: Owner) -> None:
         state = await backend.port.describe_scope(scope)

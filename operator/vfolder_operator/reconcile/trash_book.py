@@ -1,7 +1,6 @@
 """What is known of the trash of all storages: seen by sweeps, noted by deletions, then shown."""
 
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -35,29 +34,30 @@ class TrashBook:
     """By storage and scope."""
 
     def __init__(self) -> None:
-        self._scopes: defaultdict[str, dict[ScopeHex, ScopeTrash]] = defaultdict(dict)
+        self._scopes: dict[str, dict[ScopeHex, ScopeTrash]] = {}
         self._removed: dict[str, int] = {}
 
     def seen(self, backend: str, state: ScopeState, trash: list[FolderState]) -> None:
         """Take over what a look at a whole scope found."""
-        held = self._scopes[backend].setdefault(state.scope, ScopeTrash())
+        held = self._scopes.setdefault(backend, {}).setdefault(state.scope, ScopeTrash())
         held.state = state
         held.folders = sorted(trash, key=lambda f: f.since or 0.0)
 
     def note(self, backend: str, folder: FolderState) -> None:
         """Add a folder that was just deleted."""
         self.drop(backend, folder.scope, folder.folder)
-        self._scopes[backend].setdefault(folder.scope, ScopeTrash()).folders.append(folder)
+        scopes = self._scopes.setdefault(backend, {})
+        scopes.setdefault(folder.scope, ScopeTrash()).folders.append(folder)
 
     def drop(self, backend: str, scope: ScopeHex, folder: FolderHex) -> None:
         """Take out a folder that came back."""
-        held = self._scopes[backend].get(scope)
+        held = self.of(backend, scope)
         if held is not None:
             held.folders = [f for f in held.folders if f.folder != folder]
 
     def keep_only(self, backend: str, scopes: set[ScopeHex]) -> None:
         """Forget scopes that are not there any more."""
-        self._scopes[backend] = {s: t for s, t in self._scopes[backend].items() if s in scopes}
+        self._scopes[backend] = {s: t for s, t in self.scopes(backend) if s in scopes}
 
     def forget(self, backend: str) -> None:
         """Forget a storage."""
@@ -66,11 +66,11 @@ class TrashBook:
 
     def scopes(self, backend: str) -> Iterator[tuple[ScopeHex, ScopeTrash]]:
         """All scopes of a storage that were looked at."""
-        yield from list(self._scopes[backend].items())
+        yield from list(self._scopes.get(backend, {}).items())
 
     def of(self, backend: str, scope: ScopeHex) -> ScopeTrash | None:
         """One scope, None if nobody looked yet."""
-        return self._scopes[backend].get(scope)
+        return self._scopes.get(backend, {}).get(scope)
 
     def foreign(self, backend: str, cluster: str) -> list[str]:
         """What lies in the trash of our scopes and is not ours to remove, in words."""
@@ -110,7 +110,7 @@ class TrashBook:
         """What is shown with the storage; None if nobody looked yet."""
         if backend not in self._scopes:
             return None
-        folders = [f for held in self._scopes[backend].values() for f in held.folders]
+        folders = [f for _, held in self.scopes(backend) for f in held.folders]
         sizes = [f.usage.bytes for f in folders if f.usage and f.usage.bytes is not None]
         return TrashStatus(
             folders=len(folders),

@@ -36,14 +36,15 @@ class UserNamespaces:
                 f"requireUserNamespaces: the policy {name!r} may not be read ({error.message}); "
                 "limits count as Cooperative"
             )
-        fault = _policy_fault(policy) or _binding_fault(binding, name)
+        fault = policy_fault(policy) or binding_fault(binding, name)
         return fault and (
             f"requireUserNamespaces: {fault}; until the chart's objects are back, limits that need "
             "it count as Cooperative"
         )
 
 
-def _policy_fault(policy: Body | None) -> str:
+def policy_fault(policy: Body | None) -> str:
+    """What keeps the policy from refusing pods, in words; empty for nothing."""
     if policy is None:
         return "the ValidatingAdmissionPolicy is not there"
     spec = policy["spec"]
@@ -63,7 +64,8 @@ def _policy_fault(policy: Body | None) -> str:
     return ""
 
 
-def _binding_fault(binding: Body | None, policy: str) -> str:
+def binding_fault(binding: Body | None, policy: str) -> str:
+    """What keeps the policy of that name from being in force everywhere, in words."""
     if binding is None:
         return "the ValidatingAdmissionPolicyBinding is not there"
     spec = binding["spec"]

@@ -83,6 +83,15 @@ async def test_bad_limits(api: Api, limits: Body, said: str) -> None:
         (Kinds.FOLDER, {**FOLDER, "claim": {"accessModes": ["Any"]}}, "accessModes"),
         (Kinds.FOLDER, {**FOLDER, "claim": {"accessModes": []}}, "accessModes"),
         (Kinds.FOLDER, {}, "spec.quotaScope"),
+        (Kinds.FOLDER, {**FOLDER, "trashRetention": "a while"}, "spec.trashRetention"),
+        (Kinds.FOLDER, {**FOLDER, "source": {}}, "spec.source.vfolder"),
+        (Kinds.FOLDER, {**FOLDER, "source": {"vfolder": "../x"}}, "spec.source.vfolder"),
+        (Kinds.FOLDER, {**FOLDER, "source": {"vfolder": "bad"}}, "names the VFolder itself"),
+        (
+            Kinds.FOLDER,
+            {**FOLDER, "source": {"vfolder": "x"}, "folderID": UUID},
+            "give one of the two",
+        ),
         (Kinds.BACKEND, {"type": "vfs"}, "exactly one of hostPath and mount"),
         (
             Kinds.BACKEND,
@@ -92,6 +101,8 @@ async def test_bad_limits(api: Api, limits: Body, said: str) -> None:
         (Kinds.BACKEND, {**BACKEND, "hostPath": "mnt"}, "spec.hostPath"),
         (Kinds.BACKEND, {**BACKEND, "hostPath": "/mnt/../etc"}, "components"),
         (Kinds.BACKEND, {**BACKEND, "trash": {"retention": "soon"}}, "spec.trash.retention"),
+        (Kinds.BACKEND, {**BACKEND, "trash": {"maxEntriesPerSecond": 0}}, "maxEntriesPerSecond"),
+        (Kinds.BACKEND, {**BACKEND, "drift": {"auditInterval": "1w"}}, "spec.drift.auditInterval"),
         (Kinds.BACKEND, {**BACKEND, "limits": {"maxConcurrent": 0}}, "maxConcurrent"),
         (Kinds.BACKEND, {**BACKEND, "parametres": {}}, "parametres"),
         (
@@ -118,6 +129,13 @@ async def test_a_backend_name_must_fit_into_a_volume_handle(api: Api) -> None:
         (Kinds.FOLDER, FOLDER, {**FOLDER, "quotaScope": "x"}, "quotaScope is immutable"),
         (Kinds.FOLDER, FOLDER, {**FOLDER, "folderID": UUID}, "folderID is immutable"),
         (Kinds.FOLDER, FOLDER, {**FOLDER, "claim": {"name": "x"}}, "claim is immutable"),
+        (Kinds.FOLDER, FOLDER, {**FOLDER, "source": {"vfolder": "x"}}, "source is immutable"),
+        (
+            Kinds.FOLDER,
+            {**FOLDER, "source": {"vfolder": "x"}},
+            {**FOLDER, "source": {"vfolder": "y"}},
+            "source is immutable",
+        ),
         (Kinds.BACKEND, BACKEND, {**BACKEND, "type": "other"}, "type is immutable"),
     ],
 )

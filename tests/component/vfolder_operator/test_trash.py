@@ -299,6 +299,12 @@ async def test_a_retired_scope_that_is_had_again_stays(api: Api) -> None:
         await api.delete(Kinds.SCOPE, "research")
         await api.until_gone(Kinds.SCOPE, "research")
         mine = str(QuotaScopeID.parse(f"project:{at[0].uuid}"))
+        await api.scope({"reclaimPolicy": "Delete"})
+        fresh = await api.until_ready(Kinds.SCOPE, "research")
+        assert fresh["status"]["scopeID"] != mine
+        assert f"vfolder.dev/id={mine}" in await note_of(api, "research", "RestorableFound")
+        await api.delete(Kinds.SCOPE, "research")
+        await api.until_gone(Kinds.SCOPE, "research")
         await api.scope({"reclaimPolicy": "Delete"}, annotations={"vfolder.dev/id": mine})
         scope = await api.until_ready(Kinds.SCOPE, "research")
         assert scope["status"]["scopeID"] == mine
