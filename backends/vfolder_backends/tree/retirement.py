@@ -89,27 +89,25 @@ def doom(root: int, scope: ScopeHex) -> bool:
         with directory(root, _DIRECTORY) as folder:
             os.rename(name, f"{name}{_DOOMED}", src_dir_fd=folder, dst_dir_fd=folder)
     except FileNotFoundError:
-        found = read(root, scope)
-        if found is None or not found.doomed:
+        if not _is_doomed(root, scope):
             return False
-    with suppress(FileNotFoundError, FileExistsError), directory(root, _MARKS) as all_marks:
-        rename_noreplace(all_marks, name, f"{name}{_DOOMED}")
-    return True
+    _move_marks(root, name, f"{name}{_DOOMED}")
+    if _is_doomed(root, scope):
+        return True
+    # Another one finished the removal meanwhile, and these are the marks of a new scope.
+    _move_marks(root, f"{name}{_DOOMED}", name)
+    return False
+
+
+def _is_doomed(root: int, scope: ScopeHex) -> bool:
+    found = read(root, scope)
+    return found is not None and found.doomed
 
 
 def relent(root: int, scope: ScopeHex) -> None:
     """Go back to before the removal began; nothing of value was removed yet."""
     aside = f"{scope}{_DOOMED}"
-    with (
-        suppress(FileNotFoundError),
-        directory(root, f"{_MARKS}/{aside}") as doomed,
-        files.made_directory(root, f"{_MARKS}/{scope}") as present,
-    ):
-        for name in os.listdir(doomed):
-            with suppress(FileExistsError):
-                os.link(name, name, src_dir_fd=doomed, dst_dir_fd=present, follow_symlinks=False)
-            os.unlink(name, dir_fd=doomed)
-    _drop_marks(root, aside)
+    _move_marks(root, aside, scope.value)
     with suppress(FileNotFoundError, FileExistsError), directory(root, _DIRECTORY) as folder:
         rename_noreplace(folder, aside, scope.value)
 
@@ -130,6 +128,23 @@ def finish(root: int, scope: ScopeHex, owner: Owner) -> None:
     names.forget(root, Kind.SCOPES, owner, scope.value)
     with suppress(FileNotFoundError), directory(root, _DIRECTORY) as folder:
         os.unlink(aside, dir_fd=folder)
+
+
+def _move_marks(root: int, source: str, target: str) -> None:
+    """Rename a directory of marks; where the new name is taken, add those that are not there."""
+    with directory(root, _MARKS) as all_marks:
+        try:
+            rename_noreplace(all_marks, source, target)
+        except FileNotFoundError:
+            return
+        except FileExistsError:
+            with directory(all_marks, source) as old, directory(all_marks, target) as new:
+                for name in os.listdir(old):
+                    with suppress(FileNotFoundError, FileExistsError):
+                        os.link(name, name, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=old)
+            files.remove_if_empty(all_marks, source)
 
 
 def _drop_marks(root: int, aside: str) -> None:
