@@ -10,7 +10,7 @@ from vfolder_backends.port import Owner
 from vfolder_operator.conditions import flips
 from vfolder_operator.crds.common import StatusModel
 from vfolder_operator.fleet import Attached, Fleet
-from vfolder_operator.kube import Body, Kinds, Kube, merge_patch
+from vfolder_operator.kube import Body, Conflict, Kinds, Kube, merge_patch
 from vfolder_operator.metrics import Metrics
 from vfolder_operator.names import FINALIZER
 from vfolder_operator.reconcile.audit_book import AuditBook
@@ -126,9 +126,25 @@ class Context:
         return body
 
     async def tell(
-        self, key: Key, body: Body, status: StatusModel, *, quiet: float = 0.0, warn: bool = True
+        self,
+        key: Key,
+        body: Body,
+        status: StatusModel,
+        *,
+        quiet: float = 0.0,
+        warn: bool = True,
+        aside: bool = False,
     ) -> float:
         """Write a status if it changed, and post an event for each condition that turned bad.
+
+        Args:
+            key: whose.
+            body: the object as it was when the status was made.
+            status: the whole status.
+            quiet: seconds for which a change is kept back.
+            warn: whether to post events.
+            aside: told by a sweep, beside the object's own reconciler: what that one wrote since
+                `body` was read is newer, and stays.
 
         Returns:
             Seconds after which to come again because something is not told yet; 0 when all is.
@@ -144,10 +160,18 @@ class Context:
             return quiet - waited
         self._untold.pop(key, None)
         # With the uid: a status must not end up on another object of that name.
-        whole = {"metadata": {"uid": body["metadata"]["uid"]}, "status": patch}
-        written = await self.kube.patch(
-            key.kind, key.name, key.namespace, whole, subresource="status"
-        )
+        meta = {"uid": body["metadata"]["uid"]}
+        if aside:
+            meta["resourceVersion"] = body["metadata"]["resourceVersion"]
+        whole = {"metadata": meta, "status": patch}
+        try:
+            written = await self.kube.patch(
+                key.kind, key.name, key.namespace, whole, subresource="status"
+            )
+        except Conflict:
+            if not aside:
+                raise
+            return 0.0  # the next sweep tells it
         self.store.put(key.kind, written)
         for condition in flips(old.get("conditions") or [], new.get("conditions") or []):
             if warn and condition["type"] in _GOOD_WHEN_TRUE and condition["status"] == "False":

@@ -200,7 +200,8 @@ class FolderReconciler(Reconciler[VFolderStatus]):
             self._ctx.enqueue(key)
             return
         handle = VolumeHandle.parse(status["volumeHandle"])
-        await self._ctx.tell(key, body, self._report(body, state, handle, status.get("claim")))
+        report = self._report(body, state, handle, status.get("claim"))
+        await self._ctx.tell(key, body, report, aside=True)
 
     async def take_down(self, key: Key, body: Body) -> None:
         """Claim, volume, data: in this order, each gone before the next is touched."""

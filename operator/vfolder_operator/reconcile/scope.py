@@ -213,7 +213,8 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
         scope = QuotaScopeID.parse(old.scope_id)
         seen = Seen(scope, old.backend_ref or {}, state, old.applied_limits, policies.IN_SYNC)
         spec = parse_spec(QuotaScopeSpec, body)
-        await self._ctx.tell(key, body, scope_status(self._ctx, key, body, spec, seen, None))
+        status = scope_status(self._ctx, key, body, spec, seen, None)
+        await self._ctx.tell(key, body, status, aside=True)
 
     async def forget(self, key: Key, body: Body) -> str:
         """Leave all that is on the storage."""
