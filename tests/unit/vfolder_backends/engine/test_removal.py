@@ -167,13 +167,3 @@ print(os.listdir(fd))
         check=False,
     )
     assert done.stdout == "[]\n", done.stderr
-
-
-def test_a_rate_limit_lets_through_what_fits_into_the_time(top, fd):
-    for number in range(200):
-        (top / f"f{number}").write_text("")
-    budget = Budget(1000, time.monotonic() + 0.25, rate=40)
-    assert not remove_contents(fd, budget)
-    # At 0, 25, 50 ... 225 ms: ten, and fewer on a machine that was busy.
-    assert 1 <= budget.removed <= 10
-    assert remove_contents(fd, Budget(1000, FOREVER))
