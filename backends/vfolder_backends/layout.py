@@ -8,10 +8,10 @@
     <root>/.vfolder/marks/<scope>/scope                     owner mark of a scope
     <root>/.vfolder/marks/<scope>/intent                    who is about to make that scope
     <root>/.vfolder/marks/<scope>/<folder>                  owner mark of a folder
-    <root>/.vfolder/marks/<scope>/project                   the project id that is the scope's
-    <root>/.vfolder/marks/<scope>/tagging                   how far a walk is that gives it to all
     <root>/.vfolder/projects/<id>                           which scope claims a project id
     <root>/.vfolder/projects/last                           the highest id that was ever claimed
+    <root>/.vfolder/projects/of-<scope>                     the project id that is the scope's
+    <root>/.vfolder/projects/tagging-<scope>                how far a walk is that gives it to all
     <root>/.vfolder/projects/new-<scope>                    a scope's directory being made
     <root>/.vfolder/retired/<scope>                         removed once its trash is gone: for whom
     <root>/.vfolder/retired/<scope>.doomed                  the same, being removed
@@ -38,8 +38,6 @@ NAMES_DIR: Final = "names"
 RETIRED_DIR: Final = "retired"
 SCOPE_MARK: Final = "scope"
 INTENT_MARK: Final = "intent"
-PROJECT_MARK: Final = "project"
-TAGGING_MARK: Final = "tagging"
 PROJECTS_DIR: Final = "projects"
 LAST_PROJECT: Final = "last"
 TEMP_DIR: Final = "tmp"
@@ -72,6 +70,16 @@ class AsideName:
 
     def __str__(self) -> str:
         return f".{self.why}-{self.leaf}-{self.since:x}"
+
+
+def project_mark_name(scope: ScopeHex) -> str:
+    """The name of the file that says which project is the scope's."""
+    return f"of-{scope}"
+
+
+def tagging_note_name(scope: ScopeHex) -> str:
+    """The name of the file that says how far the scope's tree is charged to its project."""
+    return f"tagging-{scope}"
 
 
 def new_scope_name(scope: ScopeHex) -> str:

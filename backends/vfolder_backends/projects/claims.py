@@ -1,8 +1,8 @@
 """The disk half of the allocator of project ids: never one id for two scopes.
 
 A ledger gives candidates (`ledger.IdLedger`); here they are claimed and looked at. Two files tell
-of a scope's id: a claim under the id's own name, which only one scope can write, and a mark beside
-the scope's other marks, of which there is one. The claim keeps scopes of one root apart. Scopes of
+of a scope's id: a claim under the id's own name, which only one scope can write, and a mark under
+the scope's name, of which there is one. The claim keeps scopes of one root apart. Scopes of
 other roots, other clusters and people use ids without our claims: the kernel's own table shows what
 they use, and `containers` looks once more after the directory is charged to the id.
 
@@ -15,8 +15,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
 from vfolder_backends.errors import NotOurs
@@ -24,9 +23,8 @@ from vfolder_backends.ids import ScopeHex
 from vfolder_backends.layout import (
     CONTROL_DIR,
     LAST_PROJECT,
-    MARKS_DIR,
-    PROJECT_MARK,
     PROJECTS_DIR,
+    project_mark_name,
 )
 from vfolder_backends.openat import directory
 from vfolder_backends.projects import syscalls
@@ -34,7 +32,6 @@ from vfolder_backends.projects.syscalls import Project
 from vfolder_backends.tree import files
 
 PROJECTS_PATH: Final = f"{CONTROL_DIR}/{PROJECTS_DIR}"
-_MARKS: Final = f"{CONTROL_DIR}/{MARKS_DIR}"
 _NUMBER = re.compile(r"[1-9][0-9]{0,9}")
 _PATIENCE: Final = 0.25
 _TRIES: Final = 8
@@ -63,7 +60,7 @@ def marked(root: int, scope: ScopeHex) -> int | None:
     Raises:
         NotOurs: the mark is damaged.
     """
-    path = f"{_MARKS}/{scope}/{PROJECT_MARK}"
+    path = f"{PROJECTS_PATH}/{project_mark_name(scope)}"
     data = files.read_small(root, path)
     if data is None:
         return None
@@ -103,7 +100,7 @@ def confirm(root: int, scope: ScopeHex) -> int | None:
         holder = _write_claim(root, scope, project)
     if holder == scope.value:
         return project
-    _remove(root, f"{_MARKS}/{scope}", PROJECT_MARK)
+    _remove(root, project_mark_name(scope))
     return None
 
 
@@ -139,10 +136,9 @@ def take(root: int, scope: ScopeHex, project: int) -> bool:
     holder = claimant(root, project) or _write_claim(root, scope, project)
     if holder is None or (holder != scope.value and not _gone(root, holder, project)):
         return False
-    with _folder(root, scope) as folder:
-        files.replace(root, folder, PROJECT_MARK, _content(project))
-    if holder != scope.value:
-        with files.made_directory(root, PROJECTS_PATH) as folder:
+    with files.made_directory(root, PROJECTS_PATH) as folder:
+        files.replace(root, folder, project_mark_name(scope), _content(project))
+        if holder != scope.value:
             files.replace(root, folder, str(project), scope.value.encode() + b"\n")
     return True
 
@@ -158,13 +154,13 @@ def give_back(root: int, scope: ScopeHex) -> None:
         return
     if claimant(root, project) == scope.value and counts(root, project, 0):
         _close(root, project)
-    _remove(root, f"{_MARKS}/{scope}", PROJECT_MARK)
+    _remove(root, project_mark_name(scope))
 
 
 def drop(root: int, scope: ScopeHex, project: int) -> None:
     """Let go of an id that turned out to be somebody else's; its limits are not touched."""
     if marked(root, scope) == project:
-        _remove(root, f"{_MARKS}/{scope}", PROJECT_MARK)
+        _remove(root, project_mark_name(scope))
     _withdraw(root, scope, project)
 
 
@@ -205,14 +201,14 @@ def counts(root: int, project: int, inodes: int) -> bool:
 
 def _withdraw(root: int, scope: ScopeHex, project: int) -> None:
     if claimant(root, project) == scope.value:
-        _remove(root, PROJECTS_PATH, str(project))
+        _remove(root, str(project))
 
 
 def _close(root: int, project: int) -> None:
     """Remove limits, then the claim: the kernel's table still shows an id that has limits."""
     if not syscalls.get_quota(root, project).unused:
         syscalls.set_limits(root, project, 0, 0)
-    _remove(root, PROJECTS_PATH, str(project))
+    _remove(root, str(project))
 
 
 def _gone(root: int, holder: str, project: int) -> bool:
@@ -269,23 +265,17 @@ def _write_claim(root: int, scope: ScopeHex, project: int) -> str | None:
 
 
 def _write_mark(root: int, scope: ScopeHex, project: int) -> None:
-    with _folder(root, scope) as folder:
-        files.create(root, folder, PROJECT_MARK, _content(project))
+    with files.made_directory(root, PROJECTS_PATH) as folder:
+        files.create(root, folder, project_mark_name(scope), _content(project))
 
 
 def _content(project: int) -> bytes:
     return json.dumps({"projectID": project}).encode() + b"\n"
 
 
-@contextmanager
-def _folder(root: int, scope: ScopeHex) -> Iterator[int]:
-    with files.made_directory(root, f"{_MARKS}/{scope}") as folder:
-        yield folder
-
-
-def _remove(root: int, path: str, name: str) -> None:
+def _remove(root: int, name: str) -> None:
     try:
-        with directory(root, path) as folder:
+        with directory(root, PROJECTS_PATH) as folder:
             os.unlink(name, dir_fd=folder)
     except OSError as error:
         if error.errno != errno.ENOENT:

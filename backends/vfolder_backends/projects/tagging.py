@@ -19,10 +19,11 @@ from vfolder_backends.engine.stop import Stop
 from vfolder_backends.engine.visit import Batch, Kind, visit
 from vfolder_backends.errors import NotOurs
 from vfolder_backends.ids import ScopeHex
-from vfolder_backends.layout import CONTROL_DIR, MARKS_DIR, TAGGING_MARK
+from vfolder_backends.layout import tagging_note_name
 from vfolder_backends.openat import directory, open_beneath
 from vfolder_backends.port import Progress
 from vfolder_backends.projects import syscalls
+from vfolder_backends.projects.claims import PROJECTS_PATH
 from vfolder_backends.projects.syscalls import Project
 from vfolder_backends.tree import files
 
@@ -65,11 +66,8 @@ def is_under_way(root: int, scope: ScopeHex) -> bool:
 
 def forget(root: int, scope: ScopeHex) -> None:
     """Remove the note."""
-    with (
-        suppress(FileNotFoundError),
-        directory(root, f"{CONTROL_DIR}/{MARKS_DIR}/{scope}") as folder,
-    ):
-        os.unlink(TAGGING_MARK, dir_fd=folder)
+    with suppress(FileNotFoundError), directory(root, PROJECTS_PATH) as folder:
+        os.unlink(tagging_note_name(scope), dir_fd=folder)
 
 
 def tag(root: int, scope: ScopeHex, project: int, stop_at: float) -> Progress | None:
@@ -197,7 +195,7 @@ def _charge(fd: int, project: Project) -> None:
 
 
 def _path(scope: ScopeHex) -> str:
-    return f"{CONTROL_DIR}/{MARKS_DIR}/{scope}/{TAGGING_MARK}"
+    return f"{PROJECTS_PATH}/{tagging_note_name(scope)}"
 
 
 def _noted(root: int, scope: ScopeHex) -> tuple[str | None, Tally] | None:
@@ -224,5 +222,5 @@ def _note(root: int, scope: ScopeHex, project: int, cursor: str | None, tally: T
             "other": tally.other,
             "untaggable": tally.untaggable,
         }
-    with files.made_directory(root, f"{CONTROL_DIR}/{MARKS_DIR}/{scope}") as folder:
-        files.replace(root, folder, TAGGING_MARK, json.dumps(note).encode() + b"\n")
+    with files.made_directory(root, PROJECTS_PATH) as folder:
+        files.replace(root, folder, tagging_note_name(scope), json.dumps(note).encode() + b"\n")

@@ -21,8 +21,9 @@ from vfolder_backends.layout import (
     CONTROL_DIR,
     LAST_PROJECT,
     MARKS_DIR,
-    PROJECT_MARK,
     PROJECTS_DIR,
+    project_mark_name,
+    tagging_note_name,
 )
 from vfolder_backends.port import Adoption, Limits
 from vfolder_backends.projects import syscalls, tagging
@@ -113,7 +114,7 @@ class ProjectsUnderTest(TreeUnderTest):
         left_out = {str(folder), str(folder / LAST_PROJECT)}
         found, claims = super().snapshot(), self.claims()
         for place in scopes_in(self.root):
-            mark = Path(CONTROL_DIR, MARKS_DIR, place.name, PROJECT_MARK)
+            mark = folder / project_mark_name(ScopeHex(place.name))
             project = project_of(place).id
             if claims.get(project) == place.name and str(mark) in found:
                 assert json.loads((self.root / mark).read_text()) == {"projectID": project}
@@ -434,7 +435,9 @@ class ProjectConformance(TreeConformance):
             for path, other in expected.items():
                 assert project_of(path).id == (other or project)
             marks = storage.root / CONTROL_DIR / MARKS_DIR / place.name
-            assert sorted(path.name for path in marks.iterdir()) == [PROJECT_MARK, "scope"]
+            assert [path.name for path in marks.iterdir()] == ["scope"]
+            noted = storage.root / CONTROL_DIR / PROJECTS_DIR
+            assert not (noted / tagging_note_name(things.scope.scope)).exists()
             assert storage.claims()[project] == place.name
             if not killed:
                 assert step > 8
