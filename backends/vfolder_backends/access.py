@@ -20,11 +20,15 @@ class RootAccess:
         path: the root directory.
         size: how many calls may be under way.
         timeout: deadline of each call in seconds.
+        read_only: whoever looks promises to change nothing, so a root without a mark will do.
     """
 
-    def __init__(self, name: str, path: str, size: int, timeout: float) -> None:
+    def __init__(
+        self, name: str, path: str, size: int, timeout: float, *, read_only: bool = False
+    ) -> None:
         self.path = path
         self.timeout = timeout
+        self._read_only = read_only
         self._pool = BoundedPool(name, size, timeout)
         self._root_id: str | None = None
 
@@ -48,8 +52,10 @@ class RootAccess:
             if root_id is not None:
                 roots.compare(root, self.path, root_id)
             check(root)
-            if root_id is None and not initialise:
+            if root_id is None and (self._read_only or not initialise):
                 root_id = roots.read_root_id(root)
+                if root_id is None and self._read_only:
+                    return ""
                 if root_id is None:
                     raise RootLost(f"{self.path} has no root mark, and may not be given one")
             return root_id or roots.initialise(root)
@@ -70,7 +76,12 @@ class RootAccess:
     ) -> T:
         if self._root_id is None:
             raise RootLost(f"{self.path}: nobody attached this backend yet")
-        with translated(self.path), roots.verified_root(self.path, self._root_id) as root:
+        opened = (
+            roots.verified_root(self.path, self._root_id)
+            if self._root_id
+            else roots.opened_root(self.path)  # read only, and there was no mark
+        )
+        with translated(self.path), opened as root:
             return call(root, *args, **kwargs)
 
     def close(self) -> None:

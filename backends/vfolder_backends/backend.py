@@ -54,7 +54,11 @@ class TreeBackend:
     ) -> None:
         self._timeout = config.call_timeout
         self._access = RootAccess(
-            config.name, config.root, config.max_concurrent, config.call_timeout
+            config.name,
+            config.root,
+            config.max_concurrent,
+            config.call_timeout,
+            read_only=config.read_only,
         )
         self._driver = make_driver(self._access)
 

@@ -35,6 +35,7 @@ class BackendConfig:
         user_namespaces: whether every pod that gets a folder runs in a user namespace of its own,
             so that no file's owner there may change project ids.
         ids: where project ids come from.
+        read_only: look at a root without a mark as well, and never write one.
     """
 
     name: str
@@ -50,6 +51,7 @@ class BackendConfig:
     node_fs_type: str = ""
     user_namespaces: bool = False
     ids: IdLedger = field(default_factory=DiskLedger, repr=False, compare=False)
+    read_only: bool = False
 
 
 class BackendFactory(Protocol):

@@ -136,7 +136,7 @@ def directory(parent: int, path: str) -> Iterator[int]:
 def rename_noreplace(
     parent: int, source: str, target: str, target_parent: int | None = None
 ) -> None:
-    """Rename inside one directory, or into another one, and never onto something.
+    """Rename inside one directory, or into `target_parent`, and never onto something.
 
     File systems without the flag (NFS, older FUSE) get a look and a plain rename: between the two
     an empty directory could be replaced by ours, never one that holds anything.

@@ -114,9 +114,9 @@ def create(root: int, folder: int, name: str, data: bytes, mode: int = 0o600) ->
         os.link(temp_name, name, src_dir_fd=temp, dst_dir_fd=folder, follow_symlinks=False)
 
 
-def replace(root: int, folder: int, name: str, data: bytes) -> None:
+def replace(root: int, folder: int, name: str, data: bytes, mode: int = 0o600) -> None:
     """Write `name` in the open directory `folder`, over what it held."""
-    with _temporary(root, data, 0o600) as (temp, temp_name):
+    with _temporary(root, data, mode) as (temp, temp_name):
         os.rename(temp_name, name, src_dir_fd=temp, dst_dir_fd=folder)
 
 
