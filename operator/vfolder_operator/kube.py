@@ -23,6 +23,8 @@ Body = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
+_DRY_RUN = {"dryRun": "All"}
+
 
 class KubeError(Exception):
     """The API server refused or did not answer.
@@ -181,14 +183,24 @@ class Kube:
                 return
             query["continue"] = token
 
-    async def create(self, kind: Kinds, body: Body, namespace: str = "") -> Body:
-        """Create an object (`Conflict` when it exists)."""
+    async def create(
+        self, kind: Kinds, body: Body, namespace: str = "", *, dry_run: bool = False
+    ) -> Body:
+        """Create an object (`Conflict` when it exists), or only have it checked."""
         resource = kind.value
         typed = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
-        return await self._call("POST", resource.path(namespace), body=typed)
+        query = _DRY_RUN if dry_run else None
+        return await self._call("POST", resource.path(namespace), query=query, body=typed)
 
     async def patch(
-        self, kind: Kinds, name: str, namespace: str, body: Body, *, subresource: str = ""
+        self,
+        kind: Kinds,
+        name: str,
+        namespace: str,
+        body: Body,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
     ) -> Body:
         """Change an object by a merge patch.
 
@@ -197,6 +209,7 @@ class Kube:
         return await self._call(
             "PATCH",
             kind.value.path(namespace, name, subresource),
+            query=_DRY_RUN if dry_run else None,
             body=body,
             content_type="application/merge-patch+json",
         )

@@ -194,9 +194,16 @@ async def running_operator(
     """An operator in this process, over a storage in memory and whatever kinds are installed."""
     factory = factory or MemoryFactory()
     factory.storages["/backends/scratch"] = storage
+    async with running_over(api, Registry({"memory": factory}), **settings) as operator:
+        yield operator
+
+
+@contextlib.asynccontextmanager
+async def running_over(api: Api, registry: Registry, **settings: Any) -> AsyncIterator[Operator]:
+    """An operator in this process, over the kinds of storage of a registry."""
     kube = await Kube.connect(str(api.control_plane.kubeconfig))
     values = {"port": 0, "identity": "test", "refresh_seconds": 0.5, **settings}
-    operator = Operator(Settings(**values), kube, Registry({"memory": factory}))
+    operator = Operator(Settings(**values), kube, registry)
     task = asyncio.create_task(operator.run())
     try:
         yield operator

@@ -19,7 +19,6 @@ from vfolder_backends.adoption.scan import Scan
 from vfolder_backends.layout import folder_path
 from vfolder_backends.port import FolderPhase
 
-
 VERSION_IS_3: Final = "VersionIs3"
 
 

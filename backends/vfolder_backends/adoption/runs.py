@@ -1,6 +1,6 @@
 """A migration from its lock to its last journal line, forward or back."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Order:
 Event = Problem | Result | Tick
 
 
-async def preview(order: Order, mapping: MappingTable) -> AsyncIterator[Event]:
+async def preview(order: Order, mapping: MappingTable) -> AsyncGenerator[Event, None]:
     """Yield what stands against a migration, and else what it would do; changes nothing."""
     pace = Pace(str(order.root), order.answer_seconds)
     try:
@@ -85,7 +85,7 @@ async def migrate(
     backend: StorageBackend,
     mapping: MappingTable,
     tell: Callable[[Progress], None] = lambda _: None,
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Migrate, or go on with the run that is open; the backend is attached to the same root.
 
     Yields problems first; any that is no note ends it before anything is moved.
@@ -137,7 +137,7 @@ async def roll_back(
     order: Order,
     backend: StorageBackend,
     tell: Callable[[Progress], None] = lambda _: None,
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Take back the run that is open, or the finished one whose journal is named."""
     pace = Pace(str(order.root), order.answer_seconds)
     try:

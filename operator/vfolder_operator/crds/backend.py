@@ -97,6 +97,17 @@ class AdoptionSpec(Model):
     ]
     namespace: Annotated[Name, Field(description="Namespace of the object that may take it.")]
     name: Annotated[Name, Field(description="Name of the object that may take it.")]
+    previous_cluster: Annotated[
+        Name | None,
+        Field(
+            default=None,
+            description=(
+                "Uid of the kube-system namespace of a lost cluster. Then only what that cluster's "
+                "object of the same namespace and name had is taken, and likewise each folder of "
+                "the scope by the VFolder of its namespace and name."
+            ),
+        ),
+    ]
 
 
 class TrashSpec(Model):
@@ -234,7 +245,7 @@ class StorageBackendSpec(Model):
     ]
     adoptions: Annotated[
         list[AdoptionSpec],
-        Field(default=[], max_length=1024, description="Existing data that may be taken over."),
+        Field(default=[], max_length=4096, description="Existing data that may be taken over."),
     ]
     trash: Annotated[
         TrashSpec, Field(default=TrashSpec(), description="How long deleted folders stay.")

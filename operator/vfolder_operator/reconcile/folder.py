@@ -18,12 +18,12 @@ from vfolder_operator.fleet import Attached
 from vfolder_operator.kube import Body
 from vfolder_operator.names import ANNOTATION_ID, ANNOTATION_START_EMPTY
 from vfolder_operator.reconcile import policies
+from vfolder_operator.reconcile.adoptions import find_folder_adoption
 from vfolder_operator.reconcile.claims import Claims
 from vfolder_operator.reconcile.cloning import find_source
 from vfolder_operator.reconcile.context import Context
 from vfolder_operator.reconcile.folder_identity import (
     FolderIdentities,
-    find_folder_adoption,
     restore_refused,
 )
 from vfolder_operator.reconcile.folder_removal import FolderRemoval, claim_request
@@ -73,7 +73,7 @@ class FolderReconciler(Reconciler[VFolderStatus]):
             self._ctx.owner(key),
             attributes=attributes(spec),
             must_exist=must_exist and not recreate,
-            adoption=find_folder_adoption(key, spec, scope, folder, backend),
+            adoption=find_folder_adoption(self._ctx.owner(key), spec, scope, folder, backend),
             recreate=recreate,
             source=source,
         )

@@ -1,14 +1,15 @@
 """Which folder on the storage a VFolder stands for: its own, a former one, one from the trash."""
 
 from vfolder_backends.errors import NotFound
-from vfolder_backends.ids import FolderHex, QuotaScopeID, ScopeHex
-from vfolder_backends.port import Adoption, FolderState
+from vfolder_backends.ids import FolderHex, ScopeHex
+from vfolder_backends.port import FolderState, Owner
 from vfolder_operator.conditions import Condition, timestamp
 from vfolder_operator.crds.common import parse_duration
 from vfolder_operator.crds.folder import VFolderSpec
 from vfolder_operator.fleet import Attached
 from vfolder_operator.kube import Body
 from vfolder_operator.names import ANNOTATION_ID, ANNOTATION_RESTORE, ANNOTATION_START_EMPTY
+from vfolder_operator.reconcile.adoptions import owners_of_name
 from vfolder_operator.reconcile.context import Context
 from vfolder_operator.reconcile.hold import Hold
 from vfolder_operator.reconcile.trash_book import expiry
@@ -37,7 +38,7 @@ class FolderIdentities:
             folder = _parse(ANNOTATION_ID, noted)
             return folder, folder != own
         owner = self._ctx.owner(key)
-        former = await backend.port.find_folder(owner)
+        former = await self._former(backend, owner)
         if former is not None and former[1] != own:
             where = "" if former[0] == scope else f" in scope {former[0].uuid}"
             old = former[1].uuid
@@ -52,6 +53,14 @@ class FolderIdentities:
         if trash is not None:
             self._tell_restorable(body, trash, backend)
         return own, False
+
+    async def _former(self, backend: Attached, owner: Owner) -> tuple[ScopeHex, FolderHex] | None:
+        """The folder that an object of that name had, here or in a lost cluster's stead."""
+        for one in owners_of_name(backend, owner):
+            former = await backend.port.find_folder(one)
+            if former is not None:
+                return former
+        return None
 
     def _tell_restorable(self, body: Body, trash: FolderState, backend: Attached) -> None:
         """Name an earlier one in the trash; it holds nothing up: a new object is a new folder."""
@@ -106,22 +115,6 @@ def restore_refused(body: Body) -> list[Condition]:
             f"annotation {ANNOTATION_RESTORE}={wanted}",
         )
     ]
-
-
-def find_folder_adoption(
-    key: Key, spec: VFolderSpec, scope: ScopeHex, folder: FolderHex, backend: Attached
-) -> Adoption | None:
-    """Leave to take over: given by the admin, or for unmarked data in the team's own scope."""
-    for entry in backend.spec.adoptions:
-        if (
-            entry.folder_id == folder.uuid
-            and QuotaScopeID.parse(entry.scope_id).hex == scope
-            and (entry.namespace, entry.name) == (key.namespace, key.name)
-        ):
-            return Adoption()
-    if spec.folder_id is not None:
-        return Adoption(marked=False)
-    return None
 
 
 def _parse(annotation: str, text: str) -> FolderHex:

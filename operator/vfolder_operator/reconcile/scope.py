@@ -5,7 +5,6 @@ from dataclasses import replace
 from vfolder_backends.errors import DataMissing
 from vfolder_backends.ids import QuotaScopeID, ScopeHex
 from vfolder_backends.port import (
-    Adoption,
     FolderPhase,
     Limits,
     Owner,
@@ -18,6 +17,7 @@ from vfolder_operator.fleet import Attached
 from vfolder_operator.kube import Body, Kinds
 from vfolder_operator.names import ANNOTATION_ID, ANNOTATION_START_EMPTY
 from vfolder_operator.reconcile import policies
+from vfolder_operator.reconcile.adoptions import find_scope_adoption, owners_of_name
 from vfolder_operator.reconcile.chores import Chore, Work
 from vfolder_operator.reconcile.hold import Hold
 from vfolder_operator.reconcile.policies import LimitAction
@@ -73,7 +73,7 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
             owner,
             wanted,
             ref=ref,
-            adoption=find_adoption(backend, scope, owner),
+            adoption=find_scope_adoption(backend, scope, owner),
             recreate=recreate,
             must_exist=made,
         )
@@ -128,9 +128,9 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
                 raise Hold("InvalidID", f"annotation {ANNOTATION_ID}: {error}") from error
             if scope.hex != default.hex:
                 # A restored object: honoured only if the storage says that it is this object's.
-                await self._prove(backend, scope.hex, owner)
+                await self._prove(backend, scope, owner)
             return scope
-        former = await backend.port.find_scope(owner)
+        former = await self._former(backend, owner)
         if former is not None and former != default.hex:
             named = f"project:{former.uuid}"
             if annotations.get(ANNOTATION_START_EMPTY) not in (named, former.uuid):
@@ -155,8 +155,20 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
                     f"annotation {ANNOTATION_ID}=project:{scope.uuid}",
                 )
 
-    async def _prove(self, backend: Attached, scope: ScopeHex, owner: Owner) -> None:
+    async def _former(self, backend: Attached, owner: Owner) -> ScopeHex | None:
+        """The scope that an object of that name had, here or in a lost cluster we stand in for."""
+        for one in owners_of_name(backend, owner):
+            former = await backend.port.find_scope(one)
+            if former is not None:
+                return former
+        return None
+
+    async def _prove(self, backend: Attached, scope_id: QuotaScopeID, owner: Owner) -> None:
+        scope = scope_id.hex
         state = await backend.port.describe_scope(scope)
+        leave = find_scope_adoption(backend, scope_id, owner)
+        if leave is not None and leave.previous in (None, state.owner):
+            return
         if state.owner != owner:
             whose = f"belongs to {state.owner}" if state.owner else "carries no owner mark"
             raise Hold("NotOurs", f"annotation {ANNOTATION_ID} names scope {scope}, which {whose}")
@@ -253,12 +265,3 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
         if names:
             shown = ", ".join(sorted(names)[:10]) + (", ..." if len(names) > 10 else "")
             raise Hold("FoldersRemain", f"{len(names)} VFolders are in this scope: {shown}")
-
-
-def find_adoption(backend: Attached, scope: QuotaScopeID, owner: Owner) -> Adoption | None:
-    """Leave given in the backend's `adoptions` for this object to take that scope."""
-    for entry in backend.spec.adoptions:
-        same = QuotaScopeID.parse(entry.scope_id).hex == scope.hex and entry.folder_id is None
-        if same and (entry.namespace, entry.name) == (owner.namespace, owner.name):
-            return Adoption()
-    return None
