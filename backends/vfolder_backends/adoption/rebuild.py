@@ -7,7 +7,13 @@ belonged to, the index which of several had the name last, the storage its limit
 from collections.abc import AsyncIterator, Set
 
 from vfolder_backends.adoption.failures import Refused
-from vfolder_backends.adoption.found import FoundFolder, FoundScope, Oddity, Tick
+from vfolder_backends.adoption.found import (
+    MIGRATION_CLUSTER,
+    FoundFolder,
+    FoundScope,
+    Oddity,
+    Tick,
+)
 from vfolder_backends.adoption.pacing import Pace
 from vfolder_backends.adoption.scan import Scan
 from vfolder_backends.adoption.verdicts import FolderObject, Outcome, ScopeObject, Verdict
@@ -26,7 +32,13 @@ def choose_cluster(root: int, asked: str) -> str:
     Raises:
         Refused: there are none, or several and nobody said which.
     """
-    found = sorted(files.list_names(root, f"{CONTROL_DIR}/{NAMES_DIR}"))
+    place = f"{CONTROL_DIR}/{NAMES_DIR}"
+    found = sorted(
+        name
+        for name in files.list_names(root, place)
+        # What a migration marked, and nobody adopted since, never was in a cluster.
+        if name != MIGRATION_CLUSTER and files.list_names(root, f"{place}/{name}")
+    )
     if asked:
         if asked not in found:
             known = ", ".join(found) or "none"

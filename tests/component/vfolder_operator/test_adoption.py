@@ -5,13 +5,11 @@ import io
 import json
 import os
 import pathlib
-from collections.abc import AsyncIterator
 
 import pytest
 from kept_limits import ATTRIBUTE, registry
 from operator_rig import Api, condition, place, running_over
 
-from e2e.cluster import ControlPlane
 from vfolder_backends.testing.old_trees import (
     OldFolder,
     Portrait,
@@ -22,9 +20,8 @@ from vfolder_backends.testing.old_trees import (
 )
 from vfolder_operator.adm.cli import execute
 from vfolder_operator.adm.world import World
-from vfolder_operator.kube import Body, Kinds, Kube
+from vfolder_operator.kube import Body, Kinds
 
-ROOT = pathlib.Path(__file__).parents[3]
 FOLDERS = [OldFolder.of(1, 1), OldFolder.of(1, 2), OldFolder.of(2, 1)]
 LIMITS = {1: (1 << 30, 5000), 2: (2 << 30, 0)}
 
@@ -145,22 +142,6 @@ async def test_what_the_api_server_refuses_is_told_and_nothing_is_created(
     assert code == 1
     assert 'namespaces "nowhere" not found' in adm.err.getvalue()
     assert await versions(api) == []
-
-
-@pytest.fixture
-async def other_cluster() -> AsyncIterator[Api]:
-    """A cluster that knows of nothing."""
-    with ControlPlane() as running:
-        running.kubectl("apply", "-f", str(ROOT / "crds"))
-        for kind in (Kinds.BACKEND, Kinds.SCOPE, Kinds.FOLDER):
-            name = f"crd/{kind.value.plural}.vfolder.dev"
-            running.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
-        running.kubectl("create", "namespace", "vfolder-system")
-        kube = await Kube.connect(str(running.kubeconfig))
-        try:
-            yield Api(kube, running)
-        finally:
-            await kube.close()
 
 
 async def lived(api: Api, root: pathlib.Path, tmp_path: pathlib.Path) -> tuple[Body, Portrait]:
