@@ -26,6 +26,9 @@ _SCHEMA: Final = """
     CREATE INDEX by_scope ON folders (scope, hex);
     CREATE INDEX by_name ON folders (namespace, name);
 """
+ELSEWHERE: Final = 1
+"""Stands for a layout where a folder was seen in another scope than the mapping says."""
+
 _FOLDER: Final = "SELECT hex, scope, name, given, quota, deleted, line, seen FROM folders"
 
 
@@ -55,7 +58,7 @@ class MappedScope:
 
 @dataclass(frozen=True, slots=True)
 class MappedFolder:
-    """What the mapping says of a folder; `seen` holds the layouts it was seen in, as bits 4 and 8.
+    """What the mapping says of a folder; `seen` holds the layouts it was seen in, as bits.
 
     `name` is empty where Kubernetes does not take what is given.
     """

@@ -12,7 +12,7 @@ from vfolder_backends.adoption.found import (
     Tick,
 )
 from vfolder_backends.adoption.journal import PLAN, Journal
-from vfolder_backends.adoption.mapping import MappingTable
+from vfolder_backends.adoption.mapping import ELSEWHERE, MappingTable
 from vfolder_backends.adoption.moves import Move
 from vfolder_backends.adoption.pacing import Pace
 from vfolder_backends.adoption.scan import Scan
@@ -79,6 +79,7 @@ def _folder(
             note=leave_unmapped,
         )
     if item.scope is not None and item.scope != row.scope:
+        mapping.see(item.folder, ELSEWHERE)
         return Problem(
             "ScopeDiffers",
             item.path,

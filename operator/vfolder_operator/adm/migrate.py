@@ -157,13 +157,12 @@ async def run(args: argparse.Namespace, world: World) -> int:
     async with AsyncExitStack() as stack:
         teller = Teller(world.err, args.progress)
         stack.callback(teller.close)
-        reports = [Rows(world.out, COLUMNS, choose(args.output, world.out))]
-        if args.report:
-            file = stack.enter_context(report_file(args.report))
-            reports.append(Rows(file, COLUMNS, Format.CSV))
         events = await stack.enter_async_context(
             aclosing(await _events(args, world, order, teller, stack))
         )
+        files = [stack.enter_context(report_file(args.report))] if args.report else []
+        reports = [Rows(world.out, COLUMNS, choose(args.output, world.out))]
+        reports += [Rows(file, COLUMNS, Format.CSV) for file in files]
         failed = False
         async for event in events:
             if isinstance(event, Tick):
