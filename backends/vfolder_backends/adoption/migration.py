@@ -27,6 +27,7 @@ from vfolder_backends.errors import BackendError, DeadlineExceeded, NotOurs
 from vfolder_backends.ids import ScopeHex
 from vfolder_backends.port import (
     Adoption,
+    BackendRef,
     Limits,
     Owner,
     Progress,
@@ -90,6 +91,7 @@ class Migration:
         self._journal = site.journal
         self._write_version = write_version
         self._failed = 0
+        self._refs: dict[ScopeHex, BackendRef] = {}
 
     async def run(self) -> AsyncIterator[Result]:
         """Do what is left to do, and yield a row for each folder, those of earlier runs included.
@@ -159,20 +161,23 @@ class Migration:
         hexes, site = scope.id.hex, self._site
         place = await site.pace.run(scopes.look, site.root, hexes)
         check_marks(place, hexes, site.owner(scope))
-        if self._journal.get(kinds.SCOPE, hexes.value) is not None:
-            return
+        if self._journal.get(kinds.SCOPE, hexes.value) is None:
+            await self._note(scope, place)
+        # Reserving again confirms what was reserved before.
+        self._refs[hexes] = await site.backend.prepare_scope(hexes, {})
+
+    async def _note(self, scope: MappedScope, place: ScopePlace) -> None:
+        hexes = scope.id.hex
         before: dict[str, int | None] | None = None
         if place.present:
-            state = await site.backend.describe_scope(hexes)
+            state = await self._site.backend.describe_scope(hexes)
             before = {"bytes": state.limits.bytes, "files": state.limits.files}
-        ref = dict(await site.backend.prepare_scope(hexes, {}))
         self._journal.append(
             kinds.SCOPE,
             hexes.value,
             existed=place.present,
             marked=place.owner is not None,
             limits=before,
-            ref=ref,
             namespace=scope.namespace,
             name=scope.name,
         )
@@ -206,11 +211,15 @@ class Migration:
             self._journal.append(kinds.TAGGED, scope.id.hex.value)
 
     def _request(self, scope: MappedScope) -> ScopeRequest:
-        record = self._journal.get(kinds.SCOPE, scope.id.hex.value) or {}
         leave = Adoption(marked=False)  # whose marks count was checked before
         owner = self._site.owner(scope)
         return ScopeRequest(
-            scope.id.hex, owner, Limits(), ref=record["ref"], adoption=leave, must_exist=True
+            scope.id.hex,
+            owner,
+            Limits(),
+            ref=self._refs[scope.id.hex],
+            adoption=leave,
+            must_exist=True,
         )
 
     async def _verify_all(self, scope: MappedScope) -> dict[str, str]:

@@ -121,6 +121,9 @@ class Rollback:
             return
         for path in made:
             await site.pace.run(moves.remove_empty, site.root, path)
+        if not record["existed"]:
+            # Never marked, and gone now: what was reserved for it goes, too.
+            await site.backend.delete_scope(scope, owner)
         if not record["marked"]:
             await site.pace.run(_unmark, site.root, scope, owner)
 
