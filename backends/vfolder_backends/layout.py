@@ -18,6 +18,7 @@
     <root>/.vfolder/marks/<scope>.doomed/                   the marks of that scope
     <root>/.vfolder/names/<cluster>/<namespace>/<kind>/<name>    index: which id a name had
     <root>/.vfolder/tmp/<random>                            a mark or an index entry being written
+    <root>/.vfolder/migrate/{open,<time>.jsonl}             migrations from layout 2: see adoption/
 
 The first line is the layout (version 3) of the system this one follows, so its trees can be
 adopted as they lie. Marks live outside the scopes: they are charged to no quota, so a scope that is

@@ -8,7 +8,8 @@ Bind it in a test module (pytest, with pytest-asyncio in auto mode):
             return MyStorageUnderTest(...)
 
 Backends over a tree take `TreeConformance`, which adds what lies on the disk, crashes at every step
-that changes something, and leaders that are overtaken at every such step.
+that changes something, and leaders that are overtaken at every such step. `MigrateRules` moves old
+trees on them, and is killed at every step, too; it has a suite of its own, as it takes long.
 """
 
 from vfolder_backends.testing.conformance.actor_rules import ActorRules
@@ -18,6 +19,7 @@ from vfolder_backends.testing.conformance.folder_rules import FolderRules
 from vfolder_backends.testing.conformance.hostile_rules import HostileRules
 from vfolder_backends.testing.conformance.identity_rules import IdentityRules
 from vfolder_backends.testing.conformance.leader_rules import LeaderRules
+from vfolder_backends.testing.conformance.migrate_rules import MigrateRules
 from vfolder_backends.testing.conformance.root_rules import RootRules
 from vfolder_backends.testing.conformance.scope_rules import ScopeRules
 from vfolder_backends.testing.conformance.trash_rules import TrashRules
@@ -29,3 +31,6 @@ class BackendConformance(RootRules, ScopeRules, FolderRules, TrashRules, Identit
 
 class TreeConformance(BackendConformance, DiskRules, HostileRules, CrashRules, LeaderRules):
     """The rules of the port, and those of a tree; `storage` is a `TreeUnderTest`."""
+
+
+__all__ = ["BackendConformance", "MigrateRules", "TreeConformance"]
