@@ -26,8 +26,8 @@ class Tally:
         apparent: bytes in files and links; directories have sizes that mean nothing.
         inodes: files, directories and all else, hard links once.
         owners: inodes by (uid, gid).
-        mounts: mount points inside, which are not looked into.
-        unreadable: directories that could not be read.
+        mounts: mount points inside, which are not looked into; of many at least the first few.
+        unreadable: directories that could not be read, likewise.
         digest: sum of a hash over each name and its metadata; None where none was asked for.
     """
 

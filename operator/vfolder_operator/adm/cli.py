@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import os
-import resource
 import sys
 from collections.abc import Sequence
 
@@ -48,7 +47,6 @@ def parser() -> argparse.ArgumentParser:
 def run(words: Sequence[str], world: World | None = None) -> int:
     """Run one command line and return the exit code."""
     world = world or World(sys.stdout, sys.stderr)
-    _raise_open_files()
     try:
         return asyncio.run(execute(words, world))
     except KeyboardInterrupt:
@@ -58,12 +56,6 @@ def run(words: Sequence[str], world: World | None = None) -> int:
         # Whoever read our output went away; nothing more can be told there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-
-
-def _raise_open_files() -> None:
-    """A walk holds a descriptor per level, and trees can be deeper than the usual limit."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def execute(words: Sequence[str], world: World) -> int:

@@ -1,4 +1,4 @@
-"""Migrations on real project quotas: moved while untagged, tagged, verified, and only then limited."""
+"""Migrations on real project quotas: moved while untagged, tagged, verified, only then limited."""
 
 import uuid
 from dataclasses import replace

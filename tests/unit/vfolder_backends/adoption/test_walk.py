@@ -1,4 +1,5 @@
 import os
+import resource
 import subprocess
 
 import pytest
@@ -106,12 +107,17 @@ def test_mounts_inside_are_counted_and_not_entered(tree, tmp_path):
 
 
 def test_a_deep_tree_needs_no_recursion(tmp_path):
-    fds = [os.open(tmp_path, os.O_RDONLY)]
+    """Nor a descriptor per level."""
+    fd, depth = os.open(tmp_path, os.O_RDONLY), 300
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, before[1]))
     try:
-        for _ in range(300):
-            os.mkdir("d", dir_fd=fds[-1])
-            fds.append(os.open("d", os.O_RDONLY, dir_fd=fds[-1]))
+        assert measure(tmp_path)[0].inodes == depth + 1
     finally:
-        for fd in fds:
-            os.close(fd)
-    assert measure(tmp_path)[0].inodes == 301
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
