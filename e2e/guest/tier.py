@@ -45,6 +45,12 @@ RUNS: Final = (
         # As in an ordinary container, where root has no leave to pass a limit.
         Settings(disks=(EXT4, EXT4_PLAIN, EXT4_ACCOUNTING), sys_resource=False),
     ),
+    # Hundreds of processes that are killed, each new: it takes long, and needs no other load.
+    GuestRun(
+        "migrate",
+        ("test_migrate.py",),
+        Settings(disks=(XFS, EXT4), sys_resource=False, timeout=2400.0),
+    ),
 )
 
 

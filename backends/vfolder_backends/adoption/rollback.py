@@ -96,8 +96,14 @@ class Rollback:
             )
 
     async def _unlimit(self, scope: ScopeHex, owner: Owner, record: Record) -> None:
-        """Give back the limits from before, so that nothing stands in the way."""
+        """Give a scope that was there before its old limits back.
+
+        The limits of any other go with it; they may not even be there yet, where a run was killed
+        while the storage tagged.
+        """
         site = self._site
+        if not record["existed"] or self._journal.get(kinds.TAGGED, scope.value) is None:
+            return
         place = await site.pace.run(scopes.look, site.root, scope)
         if place.present and place.owner == owner:
             before = record["limits"] or {}

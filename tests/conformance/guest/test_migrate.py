@@ -28,6 +28,10 @@ class ProjectMigrateRules(MigrateRules):
     kind = ""
     folders = FOLDERS[:1]  # each step is killed thrice, and system calls take long in here
 
+    @pytest.fixture(params=["in turn"])
+    def then(self, request):
+        return request.param
+
     @pytest.fixture
     def storage(self):
         root = Path("/mnt") / self.kind / uuid.uuid4().hex
