@@ -116,6 +116,31 @@ async def test_a_layout_3_tree_is_adopted_as_it_lies(
         assert {row["result"] for row in csv.DictReader(file)} == {"already"}
 
 
+async def test_a_backend_of_the_cluster_gets_the_entries_it_lacks(
+    api: Api, old: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    spec = json.loads((tmp_path / "scratch.json").read_text())["spec"]
+    mine = {"scopeID": f"project:{scope_of(9).uuid}", "namespace": "team-b", "name": "other"}
+    await api.apply(Kinds.BACKEND, "scratch", {**spec, "adoptions": [mine]})
+    adm = Command(api)
+    words = (
+        "adopt", old, "--backend", "scratch", "--namespace", "team-a", "--default-type", "user",
+        "--apply",
+    )  # fmt: skip
+    assert await adm(*words) == 0, adm.err.getvalue()
+    backend = await api.get(Kinds.BACKEND, "scratch")
+    entries = backend["spec"]["adoptions"]
+    assert mine in entries
+    assert len(entries) == 3
+    async with running_over(api, registry()):
+        for folder in FOLDERS:
+            await bound(api, folder.folder.uuid)
+    assert await adm(*words) == 0, adm.err.getvalue()
+    assert (await api.get(Kinds.BACKEND, "scratch"))["spec"] == backend["spec"]
+    assert await adm("adopt", old, "--backend", "missing", "--namespace", "team-a") == 2
+    assert "there is no such StorageBackend" in adm.err.getvalue()
+
+
 async def test_nothing_is_created_when_one_name_is_taken(
     api: Api, old: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
