@@ -16,6 +16,7 @@ from vfolder_csi.endpoint import make_free, private_umask, socket_path
 from vfolder_csi.health import serve_health
 from vfolder_csi.interceptors import CallInterceptor
 from vfolder_csi.kubeapi import ApiServer, KubernetesDirectory
+from vfolder_csi.mounts.cephkeys import CephKeys
 from vfolder_csi.mounts.network import HELPER_DIRS
 from vfolder_csi.mounts.stages import Stages
 from vfolder_csi.mounts.targets import Deadlines, Targets
@@ -54,11 +55,12 @@ def build_server(
 ) -> grpc.aio.Server:
     """Return a server with the identity and node services, on no socket yet."""
     targets = Targets(settings.kubelet_dir, pool, deadlines)
-    stages = Stages(settings.kubelet_dir, pool, deadlines, targets, helper_dirs)
+    keys = CephKeys()
+    stages = Stages(settings.kubelet_dir, pool, deadlines, targets, keys, helper_dirs)
     server = grpc.aio.server(interceptors=[CallInterceptor()])
     csi_pb2_grpc.add_IdentityServicer_to_server(IdentityService(readiness), server)
     csi_pb2_grpc.add_NodeServicer_to_server(
-        NodeService(settings, directory, pool, targets, stages, deadlines, pods), server
+        NodeService(settings, directory, pool, targets, stages, keys, deadlines, pods), server
     )
     return server
 

@@ -8,20 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from vfolder_backends.projects import checks
 from vfolder_csi.errors import FailedPrecondition
 
 
 @dataclass(frozen=True, slots=True)
 class HostPath:
-    """The host has the backend mounted at `path`; `root_id` is None if none is recorded.
-
-    `projects` is the file system, `xfs` or `ext4`, whose project limits must be enforced there.
-    """
+    """The host has the backend mounted at `path`; `root_id` is None if none is recorded."""
 
     path: str
     root_id: str | None
-    projects: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +31,11 @@ class NetworkMount:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What the node plugin knows of a StorageBackend."""
+    """What the node plugin knows of a StorageBackend; `kind` is its type, such as `cephfs`."""
 
     name: str
     where: HostPath | NetworkMount
+    kind: str = ""
 
 
 class BackendDirectory(Protocol):
@@ -68,14 +64,14 @@ def parse_backend(name: str, body: Mapping[str, Any]) -> Backend:
     try:
         spec, metadata = body["spec"], body["metadata"]
         host_path, mount = spec.get("hostPath"), spec.get("mount")
+        kind = str(spec.get("type", ""))
         if bool(host_path) == bool(mount):
             raise FailedPrecondition(
                 f"StorageBackend {name}: exactly one of spec.hostPath and spec.mount must be set"
             )
         if host_path:
             root_id = (metadata.get("annotations") or {}).get(ROOT_ID_ANNOTATION)
-            projects = spec["type"] if spec.get("type") in checks.KINDS else ""
-            return Backend(name, HostPath(str(host_path), root_id, projects))
+            return Backend(name, HostPath(str(host_path), root_id), kind)
         where = NetworkMount(
             fs_type=mount["fsType"],
             source=mount["source"],
@@ -86,4 +82,4 @@ def parse_backend(name: str, body: Mapping[str, Any]) -> Backend:
         raise FailedPrecondition(
             f"StorageBackend {name}: spec.hostPath or spec.mount cannot be read ({error!r})"
         ) from error
-    return Backend(name, where)
+    return Backend(name, where, kind)

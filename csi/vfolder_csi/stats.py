@@ -47,7 +47,7 @@ def of_file_system(descriptor: int) -> Stats:
 
 def is_cephfs(descriptor: int) -> bool:
     """Whether the directory keeps CephFS's recursive counters; blocking."""
-    return _counter(descriptor, "ceph.dir.rbytes") is not None
+    return counter(descriptor, "ceph.dir.rbytes") is not None
 
 
 def of_ceph_scope(scope: int, whole: Stats) -> Stats:
@@ -64,7 +64,7 @@ def of_ceph_scope(scope: int, whole: Stats) -> Stats:
 
 
 def _within(scope: int, usage: str, limit: str, whole: Usage | None) -> Usage:
-    used, total = _counter(scope, usage) or 0, _counter(scope, limit) or 0
+    used, total = counter(scope, usage) or 0, counter(scope, limit) or 0
     if total:
         return Usage(total, used, max(0, total - used))
     if whole is None:
@@ -72,7 +72,8 @@ def _within(scope: int, usage: str, limit: str, whole: Usage | None) -> Usage:
     return Usage(whole.total, used, whole.available)
 
 
-def _counter(descriptor: int, name: str) -> int | None:
+def counter(descriptor: int, name: str) -> int | None:
+    """Read a number that CephFS keeps of a directory, None where there is none; blocking."""
     try:
         return int(os.getxattr(descriptor, name))
     except OSError as error:

@@ -12,7 +12,7 @@ import secrets
 import struct
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,15 +36,20 @@ class Entity:
     capabilities: Mapping[str, str]
 
 
-_POOLS = f"allow rw tag cephfs data={_FILE_SYSTEM}"
+POOLS = f"allow rw tag cephfs data={_FILE_SYSTEM}"
 ADMIN = Entity("client.admin", {"mon": "allow *", "osd": "allow *", "mds": "allow *"})
 #: `p` is the right to set quotas and layouts.
-OPERATOR = Entity("client.operator", {"mon": "allow r", "osd": _POOLS, "mds": "allow rwp"})
-NODE = Entity("client.node", {"mon": "allow r", "osd": _POOLS, "mds": "allow rw"})
+OPERATOR = Entity("client.operator", {"mon": "allow r", "osd": POOLS, "mds": "allow rwp"})
+NODE = Entity("client.node", {"mon": "allow r", "osd": POOLS, "mds": "allow rw"})
 _MON = Entity("mon.", {"mon": "allow *"})
 _OSD = Entity("osd.0", {"mon": "allow profile osd", "osd": "allow *"})
 _MDS = Entity("mds.a", {"mon": "allow profile mds", "osd": "allow rwx", "mds": "allow *"})
 _ENTITIES = (_MON, ADMIN, _OSD, _MDS, OPERATOR, NODE)
+
+
+def client(name: str, mds: str) -> Entity:
+    """A client with capabilities of its own on the metadata server."""
+    return Entity(f"client.{name}", {"mon": "allow r", "osd": POOLS, "mds": mds})
 
 
 class Ceph:
@@ -62,7 +67,14 @@ class Ceph:
         supervisor: its daemons `mon`, `osd` and `mds`, for faults.
     """
 
-    def __init__(self, name: str | None = None, *, quick: bool = False, keep: bool = False) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        quick: bool = False,
+        keep: bool = False,
+        entities: Sequence[Entity] = (),
+    ) -> None:
         """Choose what to start.
 
         Args:
@@ -71,6 +83,7 @@ class Ceph:
                 writers pass a limit by far more, and usage lag behind; with them tests are
                 realistic, without them quick and nearly exact.
             keep: let it outlive this process.
+            entities: more of those who get a key.
         """
         owner = None if keep else state.myself()
         self.state = State(Kind.CEPH, name or state.random_name(), 0, owner)
@@ -78,6 +91,7 @@ class Ceph:
         self.operator_mount = self.state.folder / "operator"
         self.node_mount = self.state.folder / "mnt" / "cephfs"
         self._quick = quick
+        self._entities = (*_ENTITIES, *entities)
 
     @property
     def conf(self) -> Path:
@@ -183,7 +197,7 @@ class Ceph:
 
     def _write_keys(self) -> None:
         entries = []
-        for entity in _ENTITIES:
+        for entity in self._entities:
             caps = "".join(
                 f'\tcaps {kind} = "{cap}"\n' for kind, cap in entity.capabilities.items()
             )

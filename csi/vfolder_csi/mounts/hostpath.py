@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from vfolder_backends import layout
@@ -20,8 +20,19 @@ _LAYOUT: Final = 3
 _ROOT_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
-def open_folder(handle: VolumeHandle, where: HostPath, host_roots: Sequence[str]) -> int:
+def open_folder(
+    handle: VolumeHandle,
+    where: HostPath,
+    host_roots: Sequence[str],
+    check_root: Callable[[int], None] | None = None,
+) -> int:
     """Open a folder's directory below the backend's root; blocking; the caller closes it.
+
+    Args:
+        handle: the folder.
+        where: where the host has its backend.
+        host_roots: host folders that backends may lie in.
+        check_root: raises if the open root, its mark compared, must not be used.
 
     Raises:
         FailedPrecondition: the backend's path is not allowed, limits are not enforced on its file
@@ -33,7 +44,8 @@ def open_folder(handle: VolumeHandle, where: HostPath, host_roots: Sequence[str]
     root = _open_root(handle.backend, where.path, host_roots)
     try:
         _check_mark(handle.backend, root, where)
-        _check_limits(handle.backend, root, where)
+        if check_root is not None:
+            check_root(root)
         path = layout.folder_path(handle.scope, handle.folder)
         try:
             return open_beneath(root, path)
@@ -81,12 +93,15 @@ def _open_root(backend: str, path: str, host_roots: Sequence[str]) -> int:
         raise from_os_error(error, doing) from error
 
 
-def _check_limits(backend: str, root: int, where: HostPath) -> None:
-    """Refuse a file system on which a limit is only a number; each node may mount its own."""
-    if not where.projects:
-        return
+def check_limits(backend: str, path: str, kind: str, root: int) -> None:
+    """Refuse a file system on which a limit is only a number; each node may mount its own.
+
+    Raises:
+        FailedPrecondition: the mount of this node lacks what `kind`, `xfs` or `ext4`, needs.
+        CsiError: the storage answered otherwise.
+    """
     try:
-        checks.check_enforced(root, where.path, where.projects)
+        checks.check_enforced(root, path, kind)
     except Misconfigured as error:
         raise FailedPrecondition(f"QuotaNotEnforced: backend {backend}: {error}") from error
     except OSError as error:

@@ -3,6 +3,7 @@
 Secrets go to the kernel in the data of mount(2), never into the arguments of a process.
 """
 
+import errno
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Final
 from vfolder_backends import layout
 from vfolder_backends.ids import VolumeHandle
 from vfolder_csi.directory import NetworkMount
-from vfolder_csi.errors import FailedPrecondition
+from vfolder_csi.errors import CsiError, FailedPrecondition, NotFound, Unavailable, from_os_error
 from vfolder_csi.mounts import flags
 
 HELPER_DIRS: Final = ("/sbin", "/usr/sbin", "/usr/local/sbin")
@@ -21,7 +22,8 @@ _FS_TYPE: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _SOURCE: Final = re.compile(r"[^\s\x00-\x1f,-][^\s\x00-\x1f]{0,1023}")
 _OPTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*(=[^\s\x00-\x1f,]*)?")
 _NFS: Final = frozenset({"nfs", "nfs4"})
-_CEPH: Final = "ceph"
+_LOCKS: Final = frozenset({"lock", "nolock"})
+CEPH: Final = "ceph"
 _CEPH_USER: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CEPH_KEY: Final = re.compile(r"[A-Za-z0-9+/]{8,512}={0,2}")
 
@@ -44,11 +46,13 @@ class MountPlan:
         helper: the program that makes it, or None for mount(2).
         ms_flags: flags for mount(2).
         data: options for the file system, or all options for the helper.
+        root: the backend's own root, as a source.
         folder: the end that `source` has for this folder whatever the server's address is.
     """
 
     fs_type: str
     source: str
+    root: str
     folder: str
     helper: str | None
     ms_flags: int
@@ -76,20 +80,49 @@ def plan_mount(
         raise FailedPrecondition(f"{about}.source {where.source!r} is not a mount source")
     options = _options(about, where)
     folder = "/" + layout.folder_path(handle.scope, handle.folder)
-    source = where.source.rstrip("/") + folder
-    helper = None if where.fs_type == _CEPH else _find_helper(where.fs_type, helper_dirs)
+    top = where.source.rstrip("/")
+    source, root = top + folder, top + "/"
+    helper = None if where.fs_type == CEPH else _find_helper(where.fs_type, helper_dirs)
     if where.fs_type in _NFS and helper is None:
         raise FailedPrecondition(
             f"{about}.fsType {where.fs_type}: the node plugin's image has no mount.{where.fs_type}"
         )
-    if where.has_secret and where.fs_type != _CEPH:
+    if where.has_secret and where.fs_type != CEPH:
         raise FailedPrecondition(f"{about}.secretRef: fsType {where.fs_type} takes no secret")
     if helper is not None:
-        return MountPlan(where.fs_type, source, folder, helper, 0, ",".join(options))
+        return MountPlan(where.fs_type, source, root, folder, helper, 0, ",".join(options))
     data = [o for o in options if o not in flags.FLAGS and o not in ("rw", "_netdev")]
     if where.has_secret:
         data += _ceph_identity(handle.backend, where.source, secrets)
-    return MountPlan(where.fs_type, source, folder, None, flags.ms_flags(options), ",".join(data))
+    bits = flags.ms_flags(options)
+    return MountPlan(where.fs_type, source, root, folder, None, bits, ",".join(data))
+
+
+def mount_error(error: OSError, plan: MountPlan, source: str) -> CsiError:
+    """Return what a mount that the kernel refused means to whoever set up the backend."""
+    doing = f"mounting {source} as {plan.fs_type}"
+    if error.errno == errno.ENOENT:
+        return NotFound(f"{doing}: the server has no such folder")
+    if error.errno == errno.ENODEV:
+        return FailedPrecondition(f"{doing}: the node's kernel does not know this file system")
+    if error.errno == errno.EINVAL:
+        names = ", ".join(option.partition("=")[0] for option in plan.data.split(",") if option)
+        return FailedPrecondition(
+            f"{doing}: the kernel does not take the form of the source, or one of the options, or "
+            f"its value ({names or 'none'})"
+        )
+    if plan.fs_type == CEPH and error.errno in (errno.EACCES, errno.EPERM):
+        return FailedPrecondition(
+            f"{doing}: the key's capabilities do not reach there; they must reach the backend's "
+            "root, or above it"
+        )
+    if plan.fs_type == CEPH and error.errno in (errno.EHOSTUNREACH, errno.ETIMEDOUT):
+        # One errno for all of them; which it was is in the kernel's log of the node only.
+        return Unavailable(
+            f"{doing}: no monitor answers, or none accepts userID and userKey of the secret, or no "
+            "metadata server serves a file system of that name (port 3300 needs an ms_mode)"
+        )
+    return from_os_error(error, doing)
 
 
 def _options(about: str, where: NetworkMount) -> list[str]:
@@ -102,10 +135,21 @@ def _options(about: str, where: NetworkMount) -> list[str]:
             raise FailedPrecondition(f"{about}.options: {name!r} is refused: {_REFUSED[name]}")
         if option not in result:
             result.append(option)
+    if where.fs_type in _NFS and _is_version_3(result) and not _LOCKS & set(result):
+        raise FailedPrecondition(
+            f"{about}.options: NFS version 3 keeps its locks by rpc.statd, which the node plugin "
+            "does not run: add 'nolock' (each node then sees its own locks only), or 'lock' if all "
+            "nodes run rpc.statd, or use vers=4.2"
+        )
     # Without it mount.nfs repeats for two minutes in silence and then leaves no reason behind.
     if where.fs_type in _NFS and not any(o.startswith("retry=") for o in result):
         result.append("retry=0")
     return result
+
+
+def _is_version_3(options: list[str]) -> bool:
+    asked = [o.partition("=")[2] for o in options if o.partition("=")[0] in ("vers", "nfsvers")]
+    return "v3" in options or any(version == "3" for version in asked)
 
 
 def _find_helper(fs_type: str, helper_dirs: Sequence[str]) -> str | None:

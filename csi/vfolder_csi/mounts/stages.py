@@ -4,7 +4,6 @@ One mount per folder makes `df` in a pod show the folder's own quota where the s
 keeps a dead server from every volume that is not on it.
 """
 
-import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,17 +11,16 @@ from vfolder_backends.ids import VolumeHandle
 from vfolder_csi.directory import NetworkMount
 from vfolder_csi.errors import (
     GONE,
-    CsiError,
     FailedPrecondition,
     Internal,
-    NotFound,
     StageGone,
     TargetTaken,
     from_os_error,
 )
 from vfolder_csi.mounts import syscalls
+from vfolder_csi.mounts.cephkeys import CephKeys
 from vfolder_csi.mounts.helper import run_helper
-from vfolder_csi.mounts.network import HELPER_DIRS, MountPlan, plan_mount
+from vfolder_csi.mounts.network import CEPH, HELPER_DIRS, MountPlan, mount_error, plan_mount
 from vfolder_csi.mounts.paths import DIRECTORY, spot
 from vfolder_csi.mounts.targets import Deadlines, Targets
 from vfolder_csi.pool import Pool
@@ -39,12 +37,14 @@ class Stages:
         pool: Pool,
         deadlines: Deadlines,
         targets: Targets,
+        keys: CephKeys,
         helper_dirs: Sequence[str] = HELPER_DIRS,
     ) -> None:
         self._kubelet_dir = kubelet_dir
         self._pool = pool
         self._deadlines = deadlines
         self._targets = targets
+        self._keys = keys
         self._helper_dirs = helper_dirs
 
     async def ensure(
@@ -75,6 +75,12 @@ class Stages:
                 await self._targets.unmount(lane, path, _FIELD)
             else:
                 return
+        if plan.fs_type == CEPH:
+            await self._pool.run(
+                f"{lane}/keys",
+                self._deadlines.storage,
+                lambda: self._keys.check_network(handle, plan),
+            )
         await self._mount(lane, plan, path)
 
     async def opened(self, lane: str, path: str) -> int:
@@ -153,13 +159,4 @@ class Stages:
             with spot(self._kubelet_dir, path, _FIELD) as place:
                 syscalls.mount(plan.source, place.link, plan.fs_type, plan.ms_flags, plan.data)
         except OSError as error:
-            raise _mount_error(error, plan) from error
-
-
-def _mount_error(error: OSError, plan: MountPlan) -> CsiError:
-    doing = f"mounting {plan.source} as {plan.fs_type}"
-    if error.errno == errno.ENOENT:
-        return NotFound(f"{doing}: the server has no such folder")
-    if error.errno == errno.ENODEV:
-        return FailedPrecondition(f"{doing}: the node's kernel does not know this file system")
-    return from_os_error(error, doing)
+            raise mount_error(error, plan, plan.source) from error

@@ -7,12 +7,17 @@ Each function raises OSError with the kernel's errno and nothing else.
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _OPEN_TREE: Final = 428
 _MOVE_MOUNT: Final = 429
+_FSOPEN: Final = 430
+_FSCONFIG: Final = 431
+_FSMOUNT: Final = 432
 _MOUNT_SETATTR: Final = 442
 
 AT_EMPTY_PATH: Final = 0x1000
@@ -20,6 +25,12 @@ AT_EMPTY_PATH: Final = 0x1000
 OPEN_TREE_CLONE: Final = 1
 MOVE_MOUNT_F_EMPTY_PATH: Final = 0x04
 MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
+
+_FSOPEN_CLOEXEC: Final = 1
+_FSMOUNT_CLOEXEC: Final = 1
+_SET_FLAG: Final = 0
+_SET_STRING: Final = 1
+_CREATE: Final = 6
 
 MS_REMOUNT: Final = 0x20
 MS_BIND: Final = 0x1000
@@ -71,6 +82,37 @@ def move_mount(tree: int, target: int) -> None:
     """Attach a detached mount to the directory `target`."""
     flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
     _syscall(_MOVE_MOUNT, ctypes.c_int(tree), b"", ctypes.c_int(target), b"", ctypes.c_uint(flags))
+
+
+@contextmanager
+def opened_context(fs_type: str) -> Iterator[int]:
+    """Begin a mount of a file system that is attached nowhere; ENOSYS before Linux 5.2."""
+    context = _syscall(_FSOPEN, fs_type.encode(), ctypes.c_uint(_FSOPEN_CLOEXEC))
+    try:
+        yield context
+    finally:
+        os.close(context)
+
+
+def set_string(context: int, name: str, value: str) -> None:
+    """Give an option with a value to a mount that was begun."""
+    _configure(context, _SET_STRING, name.encode(), value.encode())
+
+
+def set_flag(context: int, name: str) -> None:
+    """Give an option without a value to a mount that was begun."""
+    _configure(context, _SET_FLAG, name.encode(), None)
+
+
+def detached_mount(context: int, attr: int) -> int:
+    """Mount what was begun, with attributes of mount_setattr(2); it goes with its descriptor."""
+    _configure(context, _CREATE, None, None)
+    flags = ctypes.c_uint(_FSMOUNT_CLOEXEC)
+    return _syscall(_FSMOUNT, ctypes.c_int(context), flags, ctypes.c_uint(attr))
+
+
+def _configure(context: int, command: int, name: bytes | None, value: bytes | None) -> None:
+    _syscall(_FSCONFIG, ctypes.c_int(context), ctypes.c_uint(command), name, value, ctypes.c_int(0))
 
 
 def mount(source: str, target: str, fs_type: str, flags: int, data: str) -> None:

@@ -5,6 +5,7 @@ volume and path, so that many pods on a node may mount one folder at the same ti
 """
 
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,10 @@ import grpc
 from typing_extensions import override
 
 from vfolder_backends.ids import VolumeHandle
+from vfolder_backends.projects import checks
 from vfolder_csi import stats
 from vfolder_csi._proto import csi_pb2, csi_pb2_grpc
-from vfolder_csi.directory import BackendDirectory, HostPath, NetworkMount
+from vfolder_csi.directory import Backend, BackendDirectory, HostPath, NetworkMount
 from vfolder_csi.errors import (
     InvalidArgument,
     NotFound,
@@ -24,6 +26,7 @@ from vfolder_csi.errors import (
 )
 from vfolder_csi.inflight import InFlight
 from vfolder_csi.mounts import hostpath
+from vfolder_csi.mounts.cephkeys import CephKeys
 from vfolder_csi.mounts.paths import check_beneath, spot
 from vfolder_csi.mounts.stages import Stages
 from vfolder_csi.mounts.targets import Deadlines, Publication, Targets
@@ -36,6 +39,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _ANSWER_SECONDS = 1.0
 """What is left of the caller's deadline for our answer to travel."""
+
+_CEPHFS = "cephfs"
 
 _Rpc = csi_pb2.NodeServiceCapability.RPC
 _CAPABILITIES = (_Rpc.STAGE_UNSTAGE_VOLUME, _Rpc.GET_VOLUME_STATS, _Rpc.SINGLE_NODE_MULTI_WRITER)
@@ -51,6 +56,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         pool: Pool,
         targets: Targets,
         stages: Stages,
+        keys: CephKeys,
         deadlines: Deadlines,
         pods: UserNamespaces | None = None,
     ) -> None:
@@ -59,6 +65,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         self._pool = pool
         self._targets = targets
         self._stages = stages
+        self._keys = keys
         self._deadlines = deadlines
         self._pods = pods
         self._inflight = InFlight()
@@ -124,24 +131,36 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         await self._inflight.run((request.volume_id, target), self._budget(context), publish)
         return csi_pb2.NodePublishVolumeResponse()
 
+    def _root_check(
+        self, handle: VolumeHandle, backend: Backend, where: HostPath
+    ) -> Callable[[int], None] | None:
+        """What must be true of such a storage's open root before a folder of it is shown."""
+        if backend.kind == _CEPHFS:
+            return partial(self._keys.check_host, handle)
+        if backend.kind in checks.KINDS:
+            return partial(hostpath.check_limits, backend.name, where.path, backend.kind)
+        return None
+
     async def _publish(
         self, handle: VolumeHandle, wanted: Publication, request: csi_pb2.NodePublishVolumeRequest
     ) -> None:
         if self._pods is not None:
             await self._pods.check(request.volume_context)
-        where = (await self._directory.get(handle.backend)).where
+        backend = await self._directory.get(handle.backend)
+        where = backend.where
         if isinstance(where, HostPath):
-            roots = self._settings.host_roots
-            await self._targets.publish(wanted, partial(hostpath.open_folder, handle, where, roots))
-            return
-        opener = self._stages.opener(wanted.staging)
-        try:
+            check, roots = self._root_check(handle, backend, where), self._settings.host_roots
+            opener = partial(hostpath.open_folder, handle, where, roots, check)
             await self._targets.publish(wanted, opener)
+            return
+        staged = self._stages.opener(wanted.staging)
+        try:
+            await self._targets.publish(wanted, staged)
         except StageGone:
             # kubelet may publish without a stage (kubernetes#106729), and stages get lost.
             async with self._inflight.hold(request.volume_id, wanted.staging):
                 await self._stages.ensure(handle, where, wanted.staging, request.secrets)
-            await self._targets.publish(wanted, opener)
+            await self._targets.publish(wanted, staged)
 
     @override
     async def NodeUnpublishVolume(

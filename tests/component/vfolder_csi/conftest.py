@@ -122,8 +122,8 @@ class Node:
         (path / ".vfolder" / "root").write_text(json.dumps({"layout": 3, "rootID": root_id}))
         return path
 
-    def add_backend(self, name: str, where: Any) -> None:
-        self.backends.known[name] = Backend(name, where)
+    def add_backend(self, name: str, where: Any, kind: str = "") -> None:
+        self.backends.known[name] = Backend(name, where, kind)
 
     def hang(self, path: Path, source: str = "hung") -> HungStorage:
         hung = HungStorage(path, source)
