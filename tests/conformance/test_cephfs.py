@@ -115,6 +115,16 @@ class TestCephfs(TreeConformance):
         assert str(storage.root) in warning
         assert "1073741824" in warning
 
+    async def test_a_smaller_quota_above_is_told_where_it_stops_a_scope(self, storage, backend):
+        os.setxattr(storage.root, "ceph.quota.max_bytes", b"1048576")
+        await backend.probe()
+        state = await backend.ensure_scope(scope_request())
+        assert state.limits.bytes is None or state.limits.bytes > MIB
+        told = f"1048576 bytes, unlimited files on {storage.root}"
+        assert told in state.enforcement.message
+        state = await backend.set_limits(SCOPE, TEAM, Limits(bytes=4096))
+        assert "above" not in state.enforcement.message
+
     async def test_a_key_without_p_is_refused_by_the_probe(self, ceph, storage, backend):
         root_id = await backend.attach(None)
         seen = ceph.node_mount / storage.root.relative_to(ceph.operator_mount)

@@ -8,6 +8,7 @@ may pass.
 
 import os
 import time
+from dataclasses import dataclass, replace
 from typing import Final
 
 from vfolder_backends.backend import TreeBackend
@@ -26,8 +27,9 @@ _ENFORCEMENT: Final = Enforcement(
     Level.COOPERATIVE,
     Level.COOPERATIVE,
     Tristate.NO,
-    "checked by the clients: writers get EDQUOT, some seconds late, so about ten seconds' worth of"
-    " writing can pass the limit; a client that was tampered with is not stopped",
+    "checked by the clients, and late: writers get EDQUOT, but what they write within about ten"
+    " seconds can pass the limit, by hundreds of MiB if they are fast; a client that was tampered"
+    " with is not stopped",
 )
 
 _CAPABILITIES: Final = Capabilities(
@@ -38,7 +40,7 @@ _CAPABILITIES: Final = Capabilities(
     df_shows="MountRoot",
     isolation="NodeOnly",
     granularity_bytes=1,
-    usage_lag_seconds=6,  # clients hand sizes back 5 s after a write by default
+    usage_lag_seconds=15,  # measured 13: clients keep sizes back for 5 s, after they flushed them
     fast_usage=True,
     folder_usage=True,
     files_count_directories=True,
@@ -54,6 +56,7 @@ class XattrQuota:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._above = _Above(path, Limits())
 
     def check_root(self, root: int) -> None:
         """Raise Misconfigured unless the open root is on CephFS."""
@@ -78,7 +81,12 @@ class XattrQuota:
                     f"{self._path}: the CephFS client may not set quotas; its key lacks the 'p'"
                     " capability (ceph auth caps ... mds 'allow rwp ...')"
                 ) from error
-        return _CAPABILITIES, tuple(_limits_above(root, self._path))
+        found = _limits_above(root, self._path)
+        self._above = _tightest(found, self._path)
+        return _CAPABILITIES, tuple(
+            f"{above.path} has a quota of its own, which all scopes below it share: {above}"
+            for above in found
+        )
 
     def stored(self, limits: Limits) -> Limits:
         """Both limits are kept to the byte and to the file."""
@@ -87,7 +95,7 @@ class XattrQuota:
     def read(self, scope: int) -> ScopeQuota:
         """Read limits and counters of a scope's directory."""
         limits = Limits(client.max_bytes(scope), client.max_files(scope))
-        return ScopeQuota(limits, self.folder_usage(scope), _ENFORCEMENT)
+        return ScopeQuota(limits, self.folder_usage(scope), _enforcement(limits, self._above))
 
     def write(self, scope: int, limits: Limits) -> None:
         """Set both limits."""
@@ -100,18 +108,27 @@ class XattrQuota:
         return Usage(client.rbytes(folder), files, time.time())
 
 
-def _limits_above(root: int, path: str) -> list[str]:
-    """Tell of quotas on the root, and on directories above it as far as this mount shows them."""
-    told = []
+@dataclass(frozen=True, slots=True)
+class _Above:
+    """Limits on the root, or on a directory above it."""
+
+    path: str
+    limits: Limits
+
+    def __str__(self) -> str:
+        limits = self.limits
+        return f"{limits.bytes or 'unlimited'} bytes, {limits.files or 'unlimited'} files"
+
+
+def _limits_above(root: int, path: str) -> list[_Above]:
+    """Find quotas on the root, and on directories above it as far as this mount shows them."""
+    found = []
     fd = os.dup(root)
     try:
         while client.is_cephfs(fd):
             limits = Limits(client.max_bytes(fd), client.max_files(fd))
             if limits != Limits():
-                told.append(
-                    f"{path} has a quota of its own, which all scopes below it share:"
-                    f" {limits.bytes or 'unlimited'} bytes, {limits.files or 'unlimited'} files"
-                )
+                found.append(_Above(path, limits))
             above = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
             top = os.path.samestat(os.fstat(above), os.fstat(fd))
             os.close(fd)
@@ -120,7 +137,27 @@ def _limits_above(root: int, path: str) -> list[str]:
                 break
     finally:
         os.close(fd)
-    return told
+    return found
+
+
+def _tightest(found: list[_Above], path: str) -> _Above:
+    """Put the smallest limit of each kind together."""
+    sizes = [above.limits.bytes for above in found if above.limits.bytes]
+    files = [above.limits.files for above in found if above.limits.files]
+    where = " and ".join(above.path for above in found) or path
+    return _Above(where, Limits(min(sizes, default=None), min(files, default=None)))
+
+
+def _enforcement(limits: Limits, above: _Above) -> Enforcement:
+    """Tell of a limit above that stops writers before the scope's own does."""
+    pairs = (limits.bytes, above.limits.bytes), (limits.files, above.limits.files)
+    if not any(outer and (own is None or outer < own) for own, outer in pairs):
+        return _ENFORCEMENT
+    return replace(
+        _ENFORCEMENT,
+        message=f"{_ENFORCEMENT.message}; a smaller quota above, which all scopes share, stops"
+        f" them first: {above} on {above.path}",
+    )
 
 
 class Factory:
