@@ -115,6 +115,7 @@ _CLASSES: dict[int, type[CsiError]] = {
     errno.ENETUNREACH: Unavailable,
     errno.EINTR: Unavailable,
     errno.EAGAIN: Unavailable,
+    512: Unavailable,  # ERESTARTSYS: slips out of NFS calls that `umount -f` ended
     errno.ENOMEM: ResourceExhausted,
     errno.ENOSPC: ResourceExhausted,
     errno.EMFILE: ResourceExhausted,

@@ -13,6 +13,7 @@ from typing import Final
 from e2e.cluster.errors import RigError
 from e2e.cluster.paths import REPOSITORY
 from e2e.cluster.progress import say
+from e2e.guest import nfs
 from e2e.guest.disks import EXT4, EXT4_ACCOUNTING, EXT4_PLAIN, XFS, XFS_ACCOUNTING, XFS_PLAIN
 from e2e.guest.guest import Settings, run
 
@@ -51,6 +52,7 @@ RUNS: Final = (
         ("test_migrate.py",),
         Settings(disks=(XFS, EXT4), sys_resource=False, timeout=2400.0),
     ),
+    GuestRun("nfs", ("test_nfs_quota.py", "test_nfs_dead.py"), Settings(modules=nfs.MODULES)),
 )
 
 

@@ -4,12 +4,26 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Mapping
 from typing import Final
 
-from vfolder_csi.errors import DeadlineExceeded, FailedPrecondition, NotFound
+from vfolder_csi.errors import (
+    CsiError,
+    DeadlineExceeded,
+    FailedPrecondition,
+    NotFound,
+    Unavailable,
+)
 from vfolder_csi.mounts.network import MountPlan
 
 _LONGEST_MESSAGE: Final = 512
+_MEANINGS: Final[Mapping[str, type[CsiError]]] = {
+    "No such file or directory": NotFound,
+    "timed out": Unavailable,
+    "Connection refused": Unavailable,
+    "No route to host": Unavailable,
+    "Network is unreachable": Unavailable,
+}
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
@@ -21,6 +35,7 @@ async def run_helper(plan: MountPlan, target: str, timeout: float) -> None:
 
     Raises:
         NotFound: the server has no such folder.
+        Unavailable: the server does not answer, the program says.
         FailedPrecondition: the program refused; the message is its own.
         DeadlineExceeded: it was killed.
     """
@@ -51,6 +66,6 @@ async def run_helper(plan: MountPlan, target: str, timeout: float) -> None:
     if process.returncode == 0:
         return
     said = " ".join(output.decode(errors="replace").split())[:_LONGEST_MESSAGE]
-    kind = NotFound if "No such file or directory" in said else FailedPrecondition
+    kind = next((kind for words, kind in _MEANINGS.items() if words in said), FailedPrecondition)
     status = process.returncode
     raise kind(f"mounting {plan.source}: {plan.helper} ended with {status}: {said or 'silence'}")

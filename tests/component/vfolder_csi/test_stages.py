@@ -137,6 +137,20 @@ async def test_a_helper_that_refuses_is_quoted(node, volume, fails):
         await node.stage(volume)
 
 
+@pytest.mark.parametrize(
+    "words", ["mount.nfs: Connection timed out", "Connection refused", "No route to host"]
+)
+async def test_a_server_that_does_not_answer_is_no_mistake_of_the_backend(
+    node, volume, fails, words
+):
+    helper = node.helpers / "mount.vfno"
+    helper.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 32\n")
+    helper.chmod(0o755)
+    node.add_backend("net", NetworkMount("vfno", "filer:/export"))
+    with fails("UNAVAILABLE", words):
+        await node.stage(volume)
+
+
 async def test_a_folder_the_server_does_not_have(node, volume, fails):
     helper = node.helpers / "mount.vfno"
     helper.write_text("#!/bin/sh\necho 'mounting failed: No such file or directory'\nexit 32\n")

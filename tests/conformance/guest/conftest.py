@@ -10,6 +10,16 @@ from e2e.guest import inside
 collect_ignore_glob = [] if inside() else ["test_*.py"]
 
 
+@pytest.fixture(scope="session")
+def site():
+    """A file server and its exports; one per guest."""
+    from nfs_site import Site
+
+    site = Site()
+    yield site
+    site.server.stop()
+
+
 def pytest_collection_modifyitems(items):
     here = __file__.rpartition("/")[0]
     reason = "needs a guest: python -m e2e.guest run -- pytest ..."

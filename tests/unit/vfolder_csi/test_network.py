@@ -1,9 +1,11 @@
+import errno
+
 import pytest
 
 from vfolder_backends.ids import VolumeHandle
 from vfolder_csi.directory import NetworkMount
 from vfolder_csi.errors import FailedPrecondition
-from vfolder_csi.mounts.network import plan_mount
+from vfolder_csi.mounts.network import mount_error, plan_mount
 
 HANDLE = VolumeHandle.parse(f"net/{'5' * 32}/{'ab12' + 'c' * 28}")
 FOLDER = f"/{'5' * 32}/ab/12/{'c' * 28}"
@@ -29,6 +31,34 @@ def test_nfs_by_its_helper(helpers):
 def test_a_retry_of_the_admin_stays(helpers):
     plan = plan_mount(HANDLE, NetworkMount("nfs4", "filer:/x", ("retry=1",)), {}, helpers)
     assert plan.data == "nodev,nosuid,retry=1"
+
+
+@pytest.mark.parametrize("options", [("vers=3",), ("nfsvers=3", "hard"), ("v3",)])
+def test_version_3_must_say_what_becomes_of_locks(helpers, options):
+    with pytest.raises(FailedPrecondition, match=r"rpc\.statd.*'nolock'"):
+        plan_mount(HANDLE, NetworkMount("nfs", "filer:/x", options), {}, helpers)
+    for word in ("lock", "nolock"):
+        plan_mount(HANDLE, NetworkMount("nfs", "filer:/x", (*options, word)), {}, helpers)
+
+
+def test_what_the_kernel_says_of_a_ceph_mount_is_explained(helpers):
+    plan = plan_mount(HANDLE, NetworkMount("ceph", "m1:/", ("fs=x",), True), SECRETS, helpers)
+    told = {
+        number: mount_error(OSError(number, ""), plan, plan.source)
+        for number in (errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.ENOENT, errno.EIO)
+    }
+    assert "userID and userKey" in str(told[errno.EHOSTUNREACH])
+    assert "capabilities" in str(told[errno.EACCES])
+    assert "(fs, name, secret)" in str(told[errno.EINVAL])
+    assert "no such folder" in str(told[errno.ENOENT])
+    assert [type(error).__name__ for error in told.values()] == [
+        "Unavailable",
+        "FailedPrecondition",
+        "FailedPrecondition",
+        "NotFound",
+        "Unavailable",
+    ]
+    assert not any(KEY in str(error) for error in told.values())
 
 
 def test_an_export_that_is_the_root(helpers):
