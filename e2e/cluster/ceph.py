@@ -8,6 +8,7 @@ statistics need.
 import base64
 import hashlib
 import json
+import re
 import secrets
 import struct
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from e2e.cluster import cleanup, commands, mounts, network, packages, state
+from e2e.cluster.errors import RigError
 from e2e.cluster.processes import Supervisor
 from e2e.cluster.state import Kind, State
 
@@ -163,6 +165,31 @@ class Ceph:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    @property
+    def fsid(self) -> str:
+        """The cluster's own id."""
+        return self._configured("fsid = ([0-9a-f-]+)")
+
+    @property
+    def file_system(self) -> str:
+        """The name of its file system."""
+        return _FILE_SYSTEM
+
+    def monitor(self, messenger: str) -> str:
+        """The monitor's address for messenger `v1` or `v2`, as a kernel's mount names it."""
+        return self._configured(rf"{messenger}:([0-9.:]+)")
+
+    def key(self, entity: Entity) -> str:
+        """The secret of somebody who has a key."""
+        (_, found) = self._keyring(entity).read_text().split("key = ")
+        return found.split()[0]
+
+    def _configured(self, pattern: str) -> str:
+        found = re.search(pattern, self.conf.read_text())
+        if found is None:
+            raise RigError(f"{self.conf} has no {pattern}")
+        return found[1]
 
     def _keyring(self, entity: Entity) -> Path:
         return self.state.folder / "keys" / f"{entity.name.rstrip('.')}.keyring"

@@ -92,6 +92,9 @@ def plan_mount(
     if helper is not None:
         return MountPlan(where.fs_type, source, root, folder, helper, 0, ",".join(options))
     data = [o for o in options if o not in flags.FLAGS and o not in ("rw", "_netdev")]
+    if where.fs_type == CEPH:
+        # What mount.ceph calls `fs`, the kernel knows by its older name only.
+        data = [re.sub("^fs=", "mds_namespace=", option) for option in data]
     if where.has_secret:
         data += _ceph_identity(handle.backend, where.source, secrets)
     bits = flags.ms_flags(options)

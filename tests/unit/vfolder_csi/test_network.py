@@ -49,7 +49,7 @@ def test_what_the_kernel_says_of_a_ceph_mount_is_explained(helpers):
     }
     assert "userID and userKey" in str(told[errno.EHOSTUNREACH])
     assert "capabilities" in str(told[errno.EACCES])
-    assert "(fs, name, secret)" in str(told[errno.EINVAL])
+    assert "(mds_namespace, name, secret)" in str(told[errno.EINVAL])
     assert "no such folder" in str(told[errno.ENOENT])
     assert [type(error).__name__ for error in told.values()] == [
         "Unavailable",
@@ -72,7 +72,7 @@ def test_ceph_by_the_kernel_although_there_is_a_helper(helpers):
     assert plan.helper is None
     assert plan.source == f"m1,m2:{FOLDER}"
     assert plan.ms_flags == 0x2 | 0x4 | 0x400
-    assert plan.data == f"fs=x,name=pods,secret={KEY}"
+    assert plan.data == f"mds_namespace=x,name=pods,secret={KEY}"
     assert KEY not in repr(plan)
 
 
