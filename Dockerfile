@@ -65,5 +65,7 @@ RUN command -v mount.nfs >/dev/null \
     || { apt-get update \
         && apt-get install --yes --no-install-recommends ca-certificates mount netbase nfs-common \
         && rm -rf /var/lib/apt/lists/*; }
+# What mount.nfs would start with it for version 3 would end with the node plugin.
+RUN rm -f /usr/sbin/start-statd
 COPY --from=csi-venv /opt/vfolder /opt/vfolder
 ENTRYPOINT ["vfolder-csi"]
