@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from vfolder_backends.access import RootAccess
-from vfolder_backends.driver import DriverHealth, ScopeQuota
+from vfolder_backends.driver import DriverHealth, Freezing, ScopeQuota
 from vfolder_backends.facts import Capabilities, Capacity, PerformanceMetrics
 from vfolder_backends.ids import ScopeHex
 from vfolder_backends.openat import directory
@@ -68,6 +68,7 @@ class DirectoryDriver:
         self.check_root = quota.check_root
         self.stored = quota.stored
         self.folder_usage = quota.folder_usage
+        self.freezing = quota if isinstance(quota, Freezing) else None
 
     async def probe(self) -> DriverHealth:
         """See `driver.QuotaDriver`; capacity is that of the root's file system."""

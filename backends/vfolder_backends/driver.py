@@ -6,7 +6,7 @@ driver never decides whom something belongs to: it is called only after the mark
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vfolder_backends.facts import Capabilities, Capacity, Enforcement, PerformanceMetrics
 from vfolder_backends.ids import ScopeHex
@@ -107,4 +107,24 @@ class QuotaDriver(Protocol):
 
     async def close(self) -> None:
         """Let go of connections; never blocks on a dead storage."""
+        ...
+
+
+@runtime_checkable
+class Freezing(Protocol):
+    """What a driver has besides if its storage can hold a folder still while it is copied.
+
+    Both methods block and run in the pool. Without them, or where `freeze` gives None, a folder is
+    copied as it lives.
+    """
+
+    def freeze(self, folder: int, name: str) -> int | None:
+        """Open the folder as it was when this name was first used on it; the caller closes it."""
+        ...
+
+    def thaw(self, folder: int, name: str | None = None) -> None:
+        """Let go of what `freeze` holds under a name, or under any; gone is success.
+
+        A folder cannot be removed before.
+        """
         ...

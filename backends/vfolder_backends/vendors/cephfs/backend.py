@@ -21,7 +21,7 @@ from vfolder_backends.layout import CONTROL_DIR
 from vfolder_backends.mountinfo import filesystem_type
 from vfolder_backends.openat import directory
 from vfolder_backends.port import Limits, StorageBackend, Usage
-from vfolder_backends.vendors.cephfs import client
+from vfolder_backends.vendors.cephfs import client, snapshots
 
 _ENFORCEMENT: Final = Enforcement(
     Level.COOPERATIVE,
@@ -54,6 +54,9 @@ class CephfsOptions(Options):
 class XattrQuota:
     """A `directories.DirectoryQuota` by CephFS's extended attributes."""
 
+    freeze = staticmethod(snapshots.freeze)
+    thaw = staticmethod(snapshots.thaw)
+
     def __init__(self, path: str) -> None:
         self._path = path
         self._above = _Above(path, Limits())
@@ -81,9 +84,10 @@ class XattrQuota:
                     f"{self._path}: the CephFS client may not set quotas; its key lacks the 'p'"
                     " capability (ceph auth caps ... mds 'allow rwp ...')"
                 ) from error
+            snapshot = snapshots.allowed(control)
         found = _limits_above(root, self._path)
         self._above = _tightest(found, self._path)
-        return _CAPABILITIES, tuple(
+        return replace(_CAPABILITIES, snapshot=snapshot), tuple(
             f"{above.path} has a quota of its own, which all scopes below it share: {above}"
             for above in found
         )

@@ -1,0 +1,97 @@
+"""A folder held still by a snapshot, on a real CephFS, by keys that may and one that may not."""
+
+import errno
+import os
+
+import pytest
+
+from e2e.cluster import Ceph, packages
+from e2e.cluster.ceph import OPERATOR, client
+from vfolder_backends.config import BackendConfig
+from vfolder_backends.registry import Registry
+from vfolder_backends.vendors.cephfs import snapshots
+
+_MISSING = packages.missing(packages.CEPH)
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="a private CephFS needs root"),
+    pytest.mark.skipif(bool(_MISSING), reason=f"packages are missing: {', '.join(_MISSING)}"),
+]
+
+MAY = client("may", "allow rwps")
+
+
+@pytest.fixture(scope="module")
+def ceph():
+    with Ceph(quick=True, entities=(MAY,)) as ceph:
+        ceph.mount(MAY, ceph.state.folder / "may")
+        yield ceph
+
+
+@pytest.fixture
+def folder(ceph, tmp_path):
+    """A folder, and how it is seen with the key that may make snapshots: path and descriptor."""
+    (ceph.node_mount / tmp_path.name).mkdir()
+    path = ceph.state.folder / "may" / tmp_path.name
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    yield path, fd
+    os.close(fd)
+
+
+def read(directory, name):
+    fd = os.open(name, os.O_RDONLY, dir_fd=directory)
+    with open(fd, "rb") as file:
+        return file.read()
+
+
+def test_a_frozen_folder_stays_as_it_was_however_often_it_is_asked_for(ceph, folder, tmp_path):
+    as_a_pod = ceph.node_mount / tmp_path.name / "file"
+    as_a_pod.write_bytes(b"before")
+    for now in (b"after", b"later still"):
+        frozen = snapshots.freeze(folder[1], "x")
+        as_a_pod.write_bytes(now)
+        assert read(frozen, "file") == b"before"
+        os.close(frozen)
+    snapshots.thaw(folder[1], "x")
+    snapshots.thaw(folder[1], "x")
+    assert os.listdir(folder[0] / ".snap") == []
+    anew = snapshots.freeze(folder[1], "x")
+    assert read(anew, "file") == b"later still"
+    os.close(anew)
+    snapshots.thaw(folder[1])
+
+
+def test_what_was_left_behind_is_let_go_of_and_nobody_elses(folder):
+    path, fd = folder
+    for name in ("x", "y"):
+        os.close(snapshots.freeze(fd, name))
+    (path / ".snap" / "weekly").mkdir()
+    with pytest.raises(OSError, match=os.strerror(errno.ENOTEMPTY)):
+        path.rmdir()
+    snapshots.thaw(fd)
+    assert os.listdir(path / ".snap") == ["weekly"]
+    (path / ".snap" / "weekly").rmdir()
+    path.rmdir()
+
+
+def test_a_key_that_may_not_gets_none(ceph, folder, tmp_path):
+    fd = os.open(ceph.operator_mount / tmp_path.name, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert snapshots.freeze(fd, "x") is None
+        snapshots.thaw(fd)
+    finally:
+        os.close(fd)
+    assert os.listdir(folder[0] / ".snap") == []
+
+
+@pytest.mark.parametrize(("who", "may"), [(MAY, True), (OPERATOR, False)], ids=["s", "no s"])
+async def test_the_capability_tells_what_the_key_may(ceph, tmp_path, who, may):
+    mount = ceph.state.folder / "may" if who is MAY else ceph.operator_mount
+    root = mount / tmp_path.name
+    root.mkdir()
+    backend = Registry().build(BackendConfig("under-test", "cephfs", str(root)))
+    await backend.attach(None)
+    for _ in range(2):
+        assert (await backend.probe()).capabilities.snapshot is may
+    assert os.listdir(ceph.state.folder / "may" / tmp_path.name / ".vfolder" / ".snap") == []
+    await backend.close()
