@@ -12,6 +12,7 @@ from nfs_site import FILES, LIMIT, MIB, VERSIONS, new_node
 from node_rig import base_folder, fails
 
 from e2e.guest.nfs import project_of
+from vfolder_csi.mounts.targets import Deadlines
 
 OVER = {"xfs": errno.ENOSPC, "ext4": errno.EDQUOT}
 FS_IOC_FSSETXATTR = 0x401C5820
@@ -22,6 +23,7 @@ USER = 1000
 async def node():
     with base_folder() as base:
         node = new_node(base)
+        node.deadlines = Deadlines()
         try:
             await node.start()
             yield node
