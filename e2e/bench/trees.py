@@ -22,7 +22,7 @@ _CACHES = Path("/proc/sys/vm/drop_caches")
 
 _COUNT = "from vfolder_backends.engine.usage import usage; assert usage(first).done"
 _COPY = (
-    "from vfolder_backends.engine.copy import copy_contents;"
+    "from vfolder_backends.engine.tree_copy import copy_contents;"
     "os.mkdir(sys.argv[2]); assert copy_contents(first, os.open(sys.argv[2], 0)).faithful"
 )
 _REMOVE = (

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.unit.vfolder_backends.engine.trees import add_socket, flat, nasty
 from vfolder_backends.engine.compare import compare
-from vfolder_backends.engine.copy import copy_contents
 from vfolder_backends.engine.removal import Budget, remove_contents
 from vfolder_backends.engine.stop import Stop
+from vfolder_backends.engine.tree_copy import copy_contents
 from vfolder_backends.engine.usage import usage
 
 ROOT = os.geteuid() == 0
@@ -213,7 +213,7 @@ def test_no_room_met_by_a_helper_comes_out_as_itself(top, tmp_path, opened):
 
 KILLED = """
 import os, signal, sys
-from vfolder_backends.engine.copy import copy_contents
+from vfolder_backends.engine.tree_copy import copy_contents
 from vfolder_backends.engine.removal import Budget, remove_contents
 what, source, target, last = sys.argv[1:5]
 fds = [os.open(path, os.O_RDONLY) for path in (source, target)]
