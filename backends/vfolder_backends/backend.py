@@ -9,7 +9,7 @@ from typing import Final
 
 from vfolder_backends.access import RootAccess
 from vfolder_backends.config import BackendConfig
-from vfolder_backends.driver import QuotaDriver, ScopeQuota
+from vfolder_backends.driver import Linked, QuotaDriver, ScopeQuota
 from vfolder_backends.errors import (
     BackendError,
     DataMissing,
@@ -18,7 +18,7 @@ from vfolder_backends.errors import (
     NotOurs,
     Unavailable,
 )
-from vfolder_backends.facts import Health, PerformanceMetrics
+from vfolder_backends.facts import Health, Link, PerformanceMetrics
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.port import (
     BackendRef,
@@ -61,6 +61,11 @@ class TreeBackend:
             read_only=config.read_only,
         )
         self._driver = make_driver(self._access)
+
+    @property
+    def link(self) -> Link | None:
+        """How the connection to the array's management interface does, None where there is none."""
+        return self._driver.link if isinstance(self._driver, Linked) else None
 
     async def attach(self, root_id: str | None, *, initialise: bool = True) -> str:
         """Open the root and return its id, written now if there is none and it may be."""

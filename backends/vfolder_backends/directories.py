@@ -9,16 +9,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
+from vfolder_backends import containers
 from vfolder_backends.access import RootAccess
 from vfolder_backends.driver import DriverHealth, Freezing, ScopeQuota
 from vfolder_backends.facts import Capabilities, Capacity, PerformanceMetrics
 from vfolder_backends.ids import ScopeHex
 from vfolder_backends.openat import directory
 from vfolder_backends.port import BackendRef, Limits, Progress, Survey, Usage
-from vfolder_backends.tree import files
 from vfolder_backends.walked import UsageWalks
 
-_MODE: Final = 0o711  # passed through, never listed, by those who mount a folder below it
 _BATCH: Final = 64
 
 
@@ -88,7 +87,7 @@ class DirectoryDriver:
 
     async def create(self, scope: ScopeHex, ref: BackendRef) -> None:
         """Make the directory."""
-        await self._access.run(_make, scope)
+        await self._access.run(containers.make, scope)
 
     async def settle(self, scope: ScopeHex) -> Progress | None:
         """None: a quota on a directory holds for what lies in it already."""
@@ -151,10 +150,6 @@ def capacity_of(root: int) -> Capacity | None:
     total, free = space.f_blocks * space.f_frsize, space.f_bfree * space.f_frsize
     # CephFS without a manager daemon knows no sizes and shows a file system of no blocks.
     return Capacity(total, total - free, time.time()) if space.f_blocks else None
-
-
-def _make(root: int, scope: ScopeHex) -> None:
-    os.close(files.make_directory(root, scope.value, _MODE))
 
 
 def _remove(root: int, scope: ScopeHex) -> None:

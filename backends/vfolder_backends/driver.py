@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from vfolder_backends.facts import Capabilities, Capacity, Enforcement, PerformanceMetrics
+from vfolder_backends.facts import Capabilities, Capacity, Enforcement, Link, PerformanceMetrics
 from vfolder_backends.ids import ScopeHex
 from vfolder_backends.port import BackendRef, Limits, Progress, Survey, Usage
 
@@ -127,4 +127,14 @@ class Freezing(Protocol):
 
         A folder cannot be removed before.
         """
+        ...
+
+
+@runtime_checkable
+class Linked(Protocol):
+    """A driver that talks to an array's management interface."""
+
+    @property
+    def link(self) -> Link:
+        """How that connection does."""
         ...

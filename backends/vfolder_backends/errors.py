@@ -5,7 +5,8 @@
     │   ├── RootMissing        the root directory is not there at all: not mounted into us
     │   └── UnknownOption      a key in `parameters` that this backend does not have
     ├── Unavailable            the storage does not answer now: retry
-    │   └── DeadlineExceeded   it did not answer in time; whether it acted is unknown
+    │   ├── DeadlineExceeded   it did not answer in time; whether it acted is unknown
+    │   └── AnswerLost         the answer to a change got lost; whether it acted is unknown
     ├── PermissionDenied       our credentials or privileges do not suffice
     ├── RootLost               the root mark is missing or another one: nothing may be touched
     ├── NotOurs                the owner mark names somebody else, or there is none
@@ -64,6 +65,12 @@ class DeadlineExceeded(Unavailable):
     """A call passed its deadline; what it was doing may still happen."""
 
     reason = "DeadlineExceeded"
+
+
+class AnswerLost(Unavailable):
+    """A call went out and its answer never came; what it asked for may have been done."""
+
+    reason = "AnswerLost"
 
 
 class PermissionDenied(BackendError):

@@ -88,3 +88,24 @@ class PerformanceMetrics:
     write_bytes_per_second: float | None = None
     read_seconds_per_op: float | None = None
     write_seconds_per_op: float | None = None
+
+
+class Circuit(StrEnum):
+    """Whether an array is asked at all; see `transport.breaker`."""
+
+    CLOSED = "Closed"
+    HALF_OPEN = "HalfOpen"
+    OPEN = "Open"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How the connection to an array's management interface does, for status and metrics.
+
+    `calls` and `failures` count since the backend was built; a repeated sending counts again.
+    """
+
+    circuit: Circuit
+    in_flight: int
+    calls: int
+    failures: int

@@ -19,6 +19,7 @@
     <root>/.vfolder/names/<cluster>/<namespace>/<kind>/<name>    index: which id a name had
     <root>/.vfolder/tmp/<random>                            a mark or an index entry being written
     <root>/.vfolder/migrate/{open,<time>.jsonl}             migrations from layout 2: see adoption/
+    <root>/.vfolder/gone/<scope>                            an empty scope whose limit is removed
 
 The first line is the layout (version 3) of the system this one follows, so its trees can be
 adopted as they lie. Marks live outside the scopes: they are charged to no quota, so a scope that is
@@ -42,6 +43,7 @@ INTENT_MARK: Final = "intent"
 PROJECTS_DIR: Final = "projects"
 LAST_PROJECT: Final = "last"
 TEMP_DIR: Final = "tmp"
+GONE_DIR: Final = "gone"
 
 _ASIDE = re.compile(r"\.(trash|purge)-([0-9a-f]{28})-([0-9a-f]{1,16})")
 _PREFIX = re.compile(r"[0-9a-f]{2}")

@@ -7,12 +7,15 @@ Bind it in a test module (pytest, with pytest-asyncio in auto mode):
         def storage(self):
             return MyStorageUnderTest(...)
 
+Arrays take `ArrayConformance`: each fault at each call, secrets, sequences of all sorts.
+
 Backends over a tree take `TreeConformance`, which adds what lies on the disk, crashes at every step
 that changes something, and leaders that are overtaken at every such step. `MigrateRules` moves old
 trees on them, and is killed at every step, too; it has a suite of its own, as it takes long.
 """
 
 from vfolder_backends.testing.conformance.actor_rules import ActorRules
+from vfolder_backends.testing.conformance.array_rules import ArrayRules
 from vfolder_backends.testing.conformance.crash_rules import CrashRules
 from vfolder_backends.testing.conformance.disk_rules import DiskRules
 from vfolder_backends.testing.conformance.folder_rules import FolderRules
@@ -33,4 +36,8 @@ class TreeConformance(BackendConformance, DiskRules, HostileRules, CrashRules, L
     """The rules of the port, and those of a tree; `storage` is a `TreeUnderTest`."""
 
 
-__all__ = ["BackendConformance", "MigrateRules", "TreeConformance"]
+class ArrayConformance(TreeConformance, ArrayRules):
+    """The rules of a tree, and those of an array; `storage` is an `ArrayUnderTest`."""
+
+
+__all__ = ["ArrayConformance", "BackendConformance", "MigrateRules", "TreeConformance"]

@@ -1,0 +1,121 @@
+"""A simulated array under test: served over HTTPS, its file system a directory of the test."""
+
+import asyncio
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vfolder_backends.config import BackendConfig
+from vfolder_backends.ids import FolderHex, ScopeHex
+from vfolder_backends.port import Limits, StorageBackend
+from vfolder_backends.registry import Registry
+from vfolder_backends.testing.arrays.array import SimulatedArray
+from vfolder_backends.testing.arrays.disk import Limit
+from vfolder_backends.testing.arrays.server import Server
+from vfolder_backends.testing.storages import TreeUnderTest, until
+
+StorageT = TypeVar("StorageT", bound="ArrayUnderTest")
+
+
+@dataclass
+class ArrayUnderTest(TreeUnderTest):
+    """A backend and the simulator behind it; each kind of array adds how it is reached behind.
+
+    A pickled one, for another process, has the address of the simulator but not the simulator.
+
+    Attributes:
+        data: the array's file system; `root` lies in it.
+        config: what backends are built from; root and parameters are filled in.
+        server: the simulator.
+    """
+
+    data: Path = Path("/nowhere")
+    config: BackendConfig = dataclasses.field(
+        default_factory=lambda: BackendConfig("under-test", "", "")
+    )
+    server: Server | None = field(default=None, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "server": None}
+
+    @property
+    def array(self) -> SimulatedArray[Any]:
+        """The simulated array itself."""
+        assert self.server is not None
+        return self.server.array
+
+    def parameters(self) -> Mapping[str, str]:
+        """What the StorageBackend says in `parameters` for the present `root`."""
+        return {**self.config.parameters, "path": self.root_path}
+
+    @property
+    def root_path(self) -> str:
+        """Where `root` is for the array."""
+        return "/" + "/".join(self.root.relative_to(self.data).parts)
+
+    def build(self) -> StorageBackend:
+        """Return one more actor."""
+        return Registry().build(self.configured())
+
+    def configured(self, **changes: Any) -> BackendConfig:
+        """Return the configuration for the present root, with changes."""
+        ready = dataclasses.replace(
+            self.config, root=str(self.root), parameters=dict(self.parameters())
+        )
+        return dataclasses.replace(ready, **changes)
+
+    async def fill(self, scope: ScopeHex, folder: FolderHex, size: int) -> None:
+        """Write a file as a client of the array, which its limits can stop."""
+        place = self.path(scope, folder) / f"data-{size}"
+        await asyncio.to_thread(self.array.disk.write, place, size)
+
+    @abstractmethod
+    async def tamper(self, scope: ScopeHex, limits: Limits) -> None:
+        """Change a scope's limits on the array."""
+
+    def held(self) -> dict[str, Limit]:
+        """Return all that the array holds, by the last part of the path it is on."""
+        with self.array.lock:
+            limits = self.array.limits()
+        found = {path.rpartition("/")[2]: limit for path, limit in limits.items()}
+        assert len(found) == len(limits), f"something is doubled: {sorted(limits)}"
+        return found
+
+    async def quiet(self) -> None:
+        """Wait until the array serves no call any more."""
+        server = self.server
+        assert server is not None
+
+        async def idle() -> bool:
+            return server.in_flight == 0
+
+        await until(idle, 10)
+
+
+@contextmanager
+def served(
+    made: type[StorageT],
+    array: SimulatedArray[Any],
+    credentials: Mapping[str, str],
+    parameters: Mapping[str, str] | None = None,
+    call_timeout: float = 10.0,
+) -> Iterator[StorageT]:
+    """Serve an array for the length of a `with` block, its root one directory below its disk."""
+    root = array.disk.root / "root"
+    root.mkdir()
+    with Server(array) as server:
+        config = BackendConfig(
+            "under-test",
+            array.kind,
+            "",
+            parameters=dict(parameters or {}),
+            endpoint=server.endpoint + array.shown_base,
+            credentials=dict(credentials),
+            ca_bundle=server.certificate.authority,
+            call_timeout=call_timeout,
+        )
+        yield made(root, array.kind, array.disk.root, config, server)

@@ -1,0 +1,1 @@
+"""WEKA: directory quotas by inode, REST v2."""
