@@ -50,20 +50,15 @@ def set_aside(root: int, scope: ScopeHex) -> bool:
         NotEmpty: something lies in it; it stays, or comes back, where it was.
     """
     aside = aside_path(scope)
-    if not _is_directory(root, aside):
-        try:
-            _require_empty(root, scope.value, scope)
-        except FileNotFoundError:
-            return False
-        # Another actor may be quicker, and as far as we are.
-        with (
-            files.made_directory(root, _GONE),
-            suppress(FileExistsError, FileNotFoundError),
-        ):
-            rename_noreplace(root, scope.value, aside)
     try:
+        if not _is_directory(root, aside):
+            _require_empty(root, scope.value, scope)
+            # Another actor may be quicker, and as far as we are.
+            with files.made_directory(root, _GONE), suppress(FileExistsError):
+                rename_noreplace(root, scope.value, aside)
         _require_empty(root, aside, scope)
     except FileNotFoundError:
+        files.remove_if_empty(root, _GONE)
         return False
     except NotEmpty:
         bring_back(root, scope)

@@ -20,6 +20,7 @@ from vfolder_backends.testing.arrays.faults import BEFORE, Kind
 
 _FOREVER: Final = 3600.0
 _STOP_SECONDS: Final = 10.0
+_TURNS: Final = 5
 
 
 class Server:
@@ -107,7 +108,12 @@ class Server:
             return
         self._ready.set_result(runner.addresses[0][1])
         await self._stop.wait()
+        for connection in runner.server.connections if runner.server else ():
+            if connection.transport is not None:
+                connection.transport.abort()
         await runner.cleanup()
+        for _ in range(_TURNS):  # a transport closes its socket some turns after it was told
+            await asyncio.sleep(0)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self._in_flight += 1

@@ -16,6 +16,7 @@ trees on them, and is killed at every step, too; it has a suite of its own, as i
 
 from vfolder_backends.testing.conformance.actor_rules import ActorRules
 from vfolder_backends.testing.conformance.array_rules import ArrayRules
+from vfolder_backends.testing.conformance.behaviour_rules import BehaviourRules
 from vfolder_backends.testing.conformance.crash_rules import CrashRules
 from vfolder_backends.testing.conformance.disk_rules import DiskRules
 from vfolder_backends.testing.conformance.folder_rules import FolderRules
@@ -25,10 +26,19 @@ from vfolder_backends.testing.conformance.leader_rules import LeaderRules
 from vfolder_backends.testing.conformance.migrate_rules import MigrateRules
 from vfolder_backends.testing.conformance.root_rules import RootRules
 from vfolder_backends.testing.conformance.scope_rules import ScopeRules
+from vfolder_backends.testing.conformance.sequence_rules import SequenceRules
 from vfolder_backends.testing.conformance.trash_rules import TrashRules
 
 
-class BackendConformance(RootRules, ScopeRules, FolderRules, TrashRules, IdentityRules, ActorRules):
+class BackendConformance(
+    RootRules,
+    ScopeRules,
+    FolderRules,
+    TrashRules,
+    IdentityRules,
+    ActorRules,
+    BehaviourRules,
+):
     """All rules of the port."""
 
 
@@ -36,7 +46,7 @@ class TreeConformance(BackendConformance, DiskRules, HostileRules, CrashRules, L
     """The rules of the port, and those of a tree; `storage` is a `TreeUnderTest`."""
 
 
-class ArrayConformance(TreeConformance, ArrayRules):
+class ArrayConformance(TreeConformance, ArrayRules, SequenceRules):
     """The rules of a tree, and those of an array; `storage` is an `ArrayUnderTest`."""
 
 

@@ -31,7 +31,7 @@ from vfolder_backends.testing.conformance.operations import (
 from vfolder_backends.testing.secrecy import Texts, listening
 
 _MAX_CALLS: Final = 40
-_IMPATIENT: Final = 1.5  # seconds: what a call that is never answered costs
+_IMPATIENT: Final = 1.2  # seconds: what a call that is never answered costs
 SET: Final = Limits(bytes=2 * MIB)
 
 
@@ -86,6 +86,7 @@ class ArrayRules(StepRules):
         assert any("array call" in text for text in texts.texts)
         assert texts.leaks(["array call"])
 
+    @pytest.mark.timeout(300)
     @pytest.mark.parametrize("operation", OPERATIONS)
     async def test_a_fault_at_each_call_then_a_retry(
         self,

@@ -91,7 +91,9 @@ class ScopeRules(Rules):
             usage = (await backend.describe_scope(SCOPE)).usage
             assert usage is not None
             assert abs(usage.observed_at - time.time()) < 60
-            return (usage.bytes or 0) >= MIB and (usage.files or 0) >= 2
+            # Storages without a limit on files may count none; that is unknown, not zero.
+            counts = capabilities.enforcement.files is not Level.NONE or usage.files is not None
+            return (usage.bytes or 0) >= MIB and (not counts or (usage.files or 0) >= 2)
 
         await until(counted, 10 + 2 * capabilities.usage_lag_seconds)
 
