@@ -101,8 +101,6 @@ class TestWeka(ArrayConformance):
         {"missing_as_500": True},
         {"plural_delete": True},
         {"full_paths": True, "page": 2},
-        {"access_seconds": 0.01},
-        {"access_seconds": 0.01, "refresh_seconds": 0.0},
     ],
     ids=str,
 )
@@ -118,6 +116,18 @@ async def test_clusters_differ(storage, backend, changes):
     for scope in scopes:
         await backend.delete_scope(scope, TEAM)
     assert storage.held() == {}
+
+
+async def test_tokens_are_refreshed_while_they_can_be(storage, backend):
+    served, tokens = storage.array.served, storage.array.tokens
+    await backend.ensure_scope(scope_request())
+    tokens.end_all()
+    await backend.describe_scope(SCOPE)
+    assert (served["POST /login"], served["POST /login/refresh"]) == (1, 1)
+    tokens.end_all()
+    tokens.end_all("refresh")
+    await backend.describe_scope(SCOPE)
+    assert (served["POST /login"], served["POST /login/refresh"]) == (2, 2)
 
 
 async def test_a_list_that_names_no_path_costs_calls_and_no_scope(storage, backend):

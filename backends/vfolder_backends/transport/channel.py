@@ -101,7 +101,7 @@ class Channel:
             if self._auth.rejected(answer):
                 headers = await self._auth.headers(self, headers)
                 answer = await self._exchange(request, headers)
-            self._auth.observe(answer)
+            self._auth.observe(self, answer)
             return self._accepted(answer)
 
     async def knock(self, request: Request) -> Answer:

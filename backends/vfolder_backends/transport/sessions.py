@@ -48,7 +48,7 @@ class Auth(Protocol):
         """Whether the answer says that the session is over, and a new one may help."""
         ...
 
-    def observe(self, answer: Answer) -> None:
+    def observe(self, door: Door, answer: Answer) -> None:
         """Look at every answer; some arrays renew a session in passing."""
         ...
 
@@ -66,7 +66,7 @@ class NoAuth:
         """Never: there is nothing to renew."""
         return False
 
-    def observe(self, answer: Answer) -> None:
+    def observe(self, door: Door, answer: Answer) -> None:
         """Nothing to see."""
 
 
@@ -217,7 +217,11 @@ class SessionAuth:
         """See `Auth`."""
         return self._rejected(answer)
 
-    def observe(self, answer: Answer) -> None:
+    def observe(self, door: Door, answer: Answer) -> None:
         """Take the session that the answer brings, if it brings one."""
-        if self._replaced is not None and self._session is not None:
-            self._session = self._replaced(self._session, answer) or self._session
+        if self._replaced is None or self._session is None:
+            return
+        brought = self._replaced(self._session, answer)
+        if brought is not None:
+            self._keep(door, brought)
+            self._session = brought
