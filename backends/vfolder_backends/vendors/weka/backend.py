@@ -31,7 +31,7 @@ from vfolder_backends.facts import (
 )
 from vfolder_backends.ids import ScopeHex
 from vfolder_backends.layout import CONTROL_DIR
-from vfolder_backends.port import BackendRef, Limits, Progress, StorageBackend, Usage
+from vfolder_backends.port import BackendRef, Limits, Progress, StorageBackend, Survey, Usage
 from vfolder_backends.transport.refusals import Exists, Invalid, Missing
 from vfolder_backends.vendors.weka import models
 from vfolder_backends.vendors.weka.client import WekaClient
@@ -210,6 +210,10 @@ class WekaDriver:
             except Missing:
                 if scope.value in await self._access.run(containers.present):
                     raise
+
+    async def survey(self, scope: ScopeHex) -> Survey | None:
+        """None: nothing gets out of a directory quota, renames across it fail."""
+        return None
 
     async def write(self, scope: ScopeHex, limits: Limits) -> None:
         """Set the limit; without one the quota stays and counts."""
