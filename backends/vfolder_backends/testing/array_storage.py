@@ -13,9 +13,9 @@ from vfolder_backends.config import BackendConfig
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.port import Limits, StorageBackend
 from vfolder_backends.registry import Registry
-from vfolder_backends.testing.arrays.array import SimulatedArray
 from vfolder_backends.testing.arrays.disk import Limit
 from vfolder_backends.testing.arrays.server import Server
+from vfolder_backends.testing.arrays.simulated import SimulatedArray
 from vfolder_backends.testing.storages import TreeUnderTest, until
 
 StorageT = TypeVar("StorageT", bound="ArrayUnderTest")

@@ -4,7 +4,7 @@
     disk                              the file system underneath: usage, a writer, limits
     faults, jobs                      misfortunes on demand, work that takes time
     tokens                            who may call
-    array                             the frame that a vendor's simulator fills in
+    simulated                         the frame that a vendor's simulator fills in
     server, certificates, cli         served over TLS, in a test or as `vfolder-sim`
 
 They are shipped so that the product can be tried without an array. They know nothing of our own

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
-from vfolder_backends.testing.arrays.array import SimulatedArray
+from vfolder_backends.testing.arrays.simulated import SimulatedArray
 
 Maker = Callable[[Path], SimulatedArray[Any]]
 

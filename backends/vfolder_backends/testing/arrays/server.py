@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from vfolder_backends.testing.arrays.array import SimulatedArray
 from vfolder_backends.testing.arrays.calls import Call, Reply
 from vfolder_backends.testing.arrays.certificates import Certificate, issue
 from vfolder_backends.testing.arrays.faults import BEFORE, Kind
+from vfolder_backends.testing.arrays.simulated import SimulatedArray
 
 _FOREVER: Final = 3600.0
 _STOP_SECONDS: Final = 10.0

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from vfolder_backends.testing.arrays import fieldtables
-from vfolder_backends.testing.arrays.array import Handler, SimulatedArray
 from vfolder_backends.testing.arrays.calls import Call, Reply
 from vfolder_backends.testing.arrays.disk import Disk, Limit
 from vfolder_backends.testing.arrays.documents import Document
+from vfolder_backends.testing.arrays.simulated import Handler, SimulatedArray
 from vfolder_backends.testing.arrays.tokens import Account, Tokens
 from vfolder_backends.testing.arrays.weka.state import FS_UID, Quota, Settings, State
 
