@@ -1,7 +1,7 @@
 """Any sequence of operations and faults ends as last wanted, or with an error that says why."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Final
 
@@ -28,12 +28,14 @@ SCOPES: Final = st.sampled_from(_SCOPES)
 LIMITS: Final = st.sampled_from([Limits(), Limits(bytes=MIB), Limits(bytes=3 * MIB, files=100)])
 NTH: Final = st.integers(1, 6)
 
+Operation = Callable[[StorageBackend], Coroutine[Any, Any, Any]]
+
 
 class Sequence(RuleBasedStateMachine):
     """What is wanted of two scopes, and a storage that may fail at any call.
 
-    A scope whose last operation failed may be as before or as wanted; the same operation again,
-    without a fault, makes it as wanted.
+    A scope whose last operation failed may be as before or as wanted; the same operation again, by
+    an actor with more patience and without a fault, makes it as wanted.
     """
 
     storage: ArrayUnderTest
@@ -44,19 +46,23 @@ class Sequence(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         config = replace(self.storage.config, call_timeout=_IMPATIENT)
-        self.backend: StorageBackend = replace(self.storage, config=config).build()
+        self.hasty = replace(self.storage, config=config).build()
+        self.patient = self.storage.build()
         self.runner.run(self._begin())
         self.wanted: dict[ScopeHex, Limits | None] = dict.fromkeys(_SCOPES)
-        self.open: dict[ScopeHex, Callable[[], Awaitable[Any]]] = {}
+        self.open: dict[ScopeHex, Operation] = {}
 
     async def _begin(self) -> None:
-        await self.backend.attach(None)
+        await self.hasty.attach(None)
+        await self.patient.attach(None)
 
-    def _do(
-        self, scope: ScopeHex, wanted: Limits | None, act: Callable[[], Awaitable[Any]]
-    ) -> None:
+    async def _end(self) -> None:
+        await self.hasty.close()
+        await self.patient.close()
+
+    def _do(self, scope: ScopeHex, wanted: Limits | None, act: Operation) -> None:
         try:
-            self.runner.run(act())  # type: ignore[arg-type]
+            self.runner.run(act(self.hasty))
         except BackendError as error:
             assert str(error)
             self.open[scope] = act
@@ -80,7 +86,7 @@ class Sequence(RuleBasedStateMachine):
         """Finish what failed, without a fault."""
         if scope in self.open:
             self.storage.array.calm()
-            self.runner.run(self.open.pop(scope)())  # type: ignore[arg-type]
+            self.runner.run(self.open.pop(scope)(self.patient))
             self._check(scope)
 
     @rule(kind=st.sampled_from(list(Kind)), nth=NTH)
@@ -96,7 +102,7 @@ class Sequence(RuleBasedStateMachine):
         owner = replace(TEAM, name=f"q{scope.value[-1]}")
         request = ScopeRequest(scope, owner, limits)
         wanted = self.wanted[scope] or limits
-        self._do(scope, wanted, lambda: self.backend.ensure_scope(request))
+        self._do(scope, wanted, lambda backend: backend.ensure_scope(request))
 
     @rule(scope=SCOPES, limits=LIMITS)
     def limit(self, scope: ScopeHex, limits: Limits) -> None:
@@ -104,14 +110,14 @@ class Sequence(RuleBasedStateMachine):
         self._settle(scope)
         if self.wanted[scope] is not None:
             owner = replace(TEAM, name=f"q{scope.value[-1]}")
-            self._do(scope, limits, lambda: self.backend.set_limits(scope, owner, limits))
+            self._do(scope, limits, lambda backend: backend.set_limits(scope, owner, limits))
 
     @rule(scope=SCOPES)
     def delete(self, scope: ScopeHex) -> None:
         """Delete it, there or not."""
         self._settle(scope)
         owner = replace(TEAM, name=f"q{scope.value[-1]}")
-        self._do(scope, None, lambda: self.backend.delete_scope(scope, owner))
+        self._do(scope, None, lambda backend: backend.delete_scope(scope, owner))
 
     def teardown(self) -> None:
         """Finish everything; then nothing may be left that nobody wants."""
@@ -122,7 +128,7 @@ class Sequence(RuleBasedStateMachine):
                 self.delete(scope)
             assert self.storage.held() == {}
         finally:
-            self.runner.run(self.backend.close())
+            self.runner.run(self._end())
             self.runner.close()
 
 
