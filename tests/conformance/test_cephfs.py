@@ -18,6 +18,8 @@ from vfolder_backends.config import BackendConfig
 from vfolder_backends.errors import Misconfigured, PermissionDenied, RootLost
 from vfolder_backends.port import Limits
 from vfolder_backends.registry import Registry
+from vfolder_backends.testing.array_storage import ArrayUnderTest, served
+from vfolder_backends.testing.arrays.weka.simulator import make as make_weka
 from vfolder_backends.testing.conformance import TreeConformance
 from vfolder_backends.testing.conformance.base import (
     DATASETS,
@@ -53,6 +55,11 @@ class CephfsUnderTest(TreeUnderTest):
         place = self.root / scope.value
         os.setxattr(place, "ceph.quota.max_bytes", str(limits.bytes or 0).encode())
         os.setxattr(place, "ceph.quota.max_files", str(limits.files or 0).encode())
+
+
+class _Served(ArrayUnderTest):
+    async def tamper(self, scope, limits):
+        raise AssertionError("not asked for")
 
 
 class TestCephfs(TreeConformance):
@@ -159,6 +166,25 @@ class TestCephfs(TreeConformance):
         assert await third.attach(root_id) == root_id
         await third.close()
         ceph.unmount(point)
+
+    async def test_a_simulated_array_on_it_stops_real_writers(self, ceph, tmp_path):
+        data = ceph.operator_mount / f"array-{tmp_path.name}"
+        data.mkdir()
+        array, account = make_weka(data), {"username": "vfolder", "password": "simulated-weka"}
+        assert array.disk.real
+        with served(_Served, array, account, {"fileSystem": "default"}) as storage:
+            backend = storage.build()
+            await backend.attach(None)
+            await backend.ensure_scope(scope_request())
+            await backend.ensure_folder(folder_request())
+            await backend.set_limits(SCOPE, TEAM, Limits(bytes=2 * MIB))
+            seen = storage.path(SCOPE, FOLDER).relative_to(ceph.operator_mount)
+            as_a_pod = ceph.node_mount / seen
+            assert MIB <= _write_until_refused(as_a_pod / "big", 16 * MIB) < 16 * MIB
+            await backend.set_limits(SCOPE, TEAM, Limits())
+            assert _write_until_refused(as_a_pod / "more", 4 * MIB) == 4 * MIB
+            await backend.close()
+        assert array.violations == []
 
 
 def _write_until_refused(path, most):

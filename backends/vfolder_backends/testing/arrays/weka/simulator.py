@@ -103,8 +103,11 @@ class SimulatedWeka(SimulatedArray[State]):
     def apply(self) -> None:
         """Put what is in force on the disk."""
         if self.disk.real:
-            for place, limit in self._in_force().items():
-                self.disk.enforce(place, limit)
+            in_force = self._in_force()
+            for quota in self.state.quotas.values():
+                place = self._place(quota)
+                if place is not None:
+                    self.disk.enforce(place, in_force.get(place, Limit()))
 
     def _place(self, quota: Quota) -> Path | None:
         hint = self.disk.place(quota.hint) if quota.hint else None
