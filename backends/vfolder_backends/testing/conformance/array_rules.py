@@ -134,10 +134,9 @@ class ArrayRules(StepRules):
         The same actor does both, with what it remembers. Only where a call is never answered an
         impatient one suffers in its place, so that a busy machine does not look like a fault.
         """
-        config = storage.config
-        if fault.kind in (Kind.HANG, Kind.LATE):
-            config = replace(config, call_timeout=_IMPATIENT)
-        async with _actor(replace(storage, config=config)) as actor, _actor(storage) as patient:
+        impatient = fault.kind in (Kind.HANG, Kind.LATE)
+        config = replace(storage.config, call_timeout=_IMPATIENT) if impatient else storage.config
+        async with _actor(replace(storage, config=config)) as actor:
             storage.array.faults.arm(fault)
             try:
                 await act(actor, things)
@@ -146,7 +145,11 @@ class ArrayRules(StepRules):
                 assert str(error), "an error that does not say why"
             await storage.quiet()
             storage.array.calm()
-            await act(actor if config is storage.config else patient, things)
+            if not impatient:
+                await act(actor, things)
+        if impatient:
+            async with _actor(storage) as patient:
+                await act(patient, things)
         return fault.fired > 0
 
     async def test_an_array_that_is_not_there(
