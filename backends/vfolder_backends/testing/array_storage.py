@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.ids import FolderHex, ScopeHex
-from vfolder_backends.port import Limits, StorageBackend
-from vfolder_backends.registry import Registry
+from vfolder_backends.port import Limits
 from vfolder_backends.testing.arrays.disk import Limit
 from vfolder_backends.testing.arrays.server import Server
 from vfolder_backends.testing.arrays.simulated import SimulatedArray
@@ -56,10 +55,6 @@ class ArrayUnderTest(TreeUnderTest):
     def root_path(self) -> str:
         """Where `root` is for the array."""
         return "/" + "/".join(self.root.relative_to(self.data).parts)
-
-    def build(self) -> StorageBackend:
-        """Return one more actor."""
-        return Registry().build(self.configured())
 
     def configured(self, **changes: Any) -> BackendConfig:
         """Return the configuration for the present root, with changes."""

@@ -117,9 +117,9 @@ class TreeUnderTest(StorageUnderTest):
     def build(self) -> StorageBackend:
         """Return one more actor."""
         kinds = _KINDS if self.kind in _KINDS.types else Registry()  # installed since
-        return kinds.build(self.config())
+        return kinds.build(self.configured())
 
-    def config(self) -> BackendConfig:
+    def configured(self) -> BackendConfig:
         """What it is built with."""
         return BackendConfig("under-test", self.kind, str(self.root))
 

@@ -81,8 +81,8 @@ class ProjectsUnderTest(TreeUnderTest):
     kind: str = "xfs"
     options: dict[str, object] = field(default_factory=dict)
 
-    def config(self):
-        return replace(super().config(), **self.options)
+    def configured(self):
+        return replace(super().configured(), **self.options)
 
     async def tamper(self, scope, limits):
         place = self.root / scope.value

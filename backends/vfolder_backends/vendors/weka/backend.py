@@ -248,6 +248,9 @@ class WekaDriver:
             await self._access.run(containers.bring_back, scope)
             raise
 
+    async def cancel(self, scope: ScopeHex) -> None:
+        """Nothing is reserved for a scope that was never made."""
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.channel.close()
