@@ -53,6 +53,7 @@ RUNS: Final = (
         Settings(disks=(XFS, EXT4), sys_resource=False, timeout=2400.0),
     ),
     GuestRun("nfs", ("test_nfs_quota.py", "test_nfs_dead.py"), Settings(modules=nfs.MODULES)),
+    GuestRun("nfs-suite", ("test_nfs_suite.py",), Settings(disks=(EXT4,), modules=nfs.MODULES)),
     GuestRun(
         "ceph", ("test_ceph_kernel.py",), Settings(memory=3 << 30, disks=(), modules=("ceph",))
     ),

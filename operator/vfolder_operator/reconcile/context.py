@@ -159,11 +159,10 @@ class Context:
         if waited < quiet:
             return quiet - waited
         self._untold.pop(key, None)
-        # With the uid: a status must not end up on another object of that name.
-        meta = {"uid": body["metadata"]["uid"]}
-        if aside:
-            meta["resourceVersion"] = body["metadata"]["resourceVersion"]
-        whole = {"metadata": meta, "status": patch}
+        # A status must not end up on another object of that name, and the API server does not
+        # compare uids in a patch of the status; versions it does.
+        version = body["metadata"]["resourceVersion"]
+        whole = {"metadata": {"resourceVersion": version}, "status": patch}
         try:
             written = await self.kube.patch(
                 key.kind, key.name, key.namespace, whole, subresource="status"

@@ -9,7 +9,7 @@ from vfolder_backends.ledger import DiskLedger
 from vfolder_backends.registry import Registry
 from vfolder_operator.crds.scope import QuotaScopeStatus
 from vfolder_operator.fleet import Fleet
-from vfolder_operator.kube import Body, Kinds
+from vfolder_operator.kube import Body, Conflict, Kinds
 from vfolder_operator.metrics import Metrics
 from vfolder_operator.reconcile.audit_book import AuditBook
 from vfolder_operator.reconcile.context import Context
@@ -60,3 +60,15 @@ async def test_what_a_sweep_saw_does_not_cover_what_was_told_since(
     await context.tell(key, now, status("Ready"), aside=True)
     now = await api.get(Kinds.SCOPE, "research")
     assert condition(now, "Ready")["reason"] == "Ready"
+
+
+async def test_a_status_never_lands_on_another_object_of_that_name(
+    api: Api, context: Context
+) -> None:
+    former: Body = await api.scope()
+    await api.delete(Kinds.SCOPE, "research")
+    await api.until_gone(Kinds.SCOPE, "research")
+    await api.scope()
+    with pytest.raises(Conflict):
+        await context.tell(key_of(Kinds.SCOPE, former), former, status("Ready"))
+    assert "status" not in await api.get(Kinds.SCOPE, "research")
