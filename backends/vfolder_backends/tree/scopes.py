@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from vfolder_backends.errors import DataMissing, NotEmpty, NotFound, NotOurs, PathConflict
 from vfolder_backends.ids import ScopeHex
 from vfolder_backends.layout import (
+    CONTROL_DIR,
     INTENT_MARK,
+    MARKS_DIR,
     SCOPE_MARK,
     Aside,
     AsideName,
@@ -233,17 +235,23 @@ def find(root: int, owner: Owner) -> ScopeHex | None:
 
 
 def listing(root: int) -> list[tuple[ScopeHex, Owner | None]]:
-    """Return every scope that is there and whom it belongs to; None without a readable mark."""
-    found: list[tuple[ScopeHex, Owner | None]] = []
+    """Return every scope that is there and whom it belongs to; None without a readable mark.
+
+    An automounter shows only what is in use, so what is marked is looked for by its name, too.
+    """
     with os.scandir(root) as entries:
-        directories = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    for name in sorted(directories):
+        shown = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+    found: list[tuple[ScopeHex, Owner | None]] = []
+    for name in sorted(shown | set(files.list_names(root, f"{CONTROL_DIR}/{MARKS_DIR}"))):
         try:
             scope = ScopeHex(name)
         except ValueError:
             continue
         try:
-            found.append((scope, marks.read(root, scope, SCOPE_MARK)))
+            if name in shown or _is_directory(root, scope):
+                found.append((scope, marks.read(root, scope, SCOPE_MARK)))
+        except PathConflict:
+            continue
         except NotOurs:  # damaged: to be reported without an owner, and guarded by every change
             found.append((scope, None))
     return found
