@@ -1,0 +1,1 @@
+"""Dell PowerScale (Isilon) OneFS, by its platform API and SmartQuotas."""
