@@ -80,6 +80,7 @@ class CrashRules(StepRules):
             root_id = await backend.attach(None)
             assert await part.build().attach(root_id) == root_id
             await with_folder(backend, Things(root_id, step))
+            await backend.close()
             if not killed:
                 assert step > 1
                 return
