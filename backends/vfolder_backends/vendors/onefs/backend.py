@@ -230,6 +230,9 @@ class OneFSDriver:
             f"{self._client.channel.array}: the quota on {path} is still there after its removal"
         )
 
+    async def cancel(self, scope: ScopeHex) -> None:
+        """Nothing was reserved."""
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.channel.close()
