@@ -10,6 +10,7 @@ from vfolder_backends.testing.arrays.simulated import SimulatedArray
 Maker = Callable[[Path], SimulatedArray[Any]]
 
 _MODULES: Final[Mapping[str, str]] = {
+    "flashblade": "flashblade.simulator",
     "onefs": "onefs.simulator",
     "weka": "weka.simulator",
 }
