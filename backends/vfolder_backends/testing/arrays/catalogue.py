@@ -12,6 +12,8 @@ Maker = Callable[[Path], SimulatedArray[Any]]
 _MODULES: Final[Mapping[str, str]] = {
     "flashblade": "flashblade.simulator",
     "onefs": "onefs.simulator",
+    "netapp": "netapp.simulator",
+    "vast": "vast.simulator",
     "weka": "weka.simulator",
 }
 

@@ -1,0 +1,1 @@
+"""A simulated VAST cluster."""

@@ -1,0 +1,1 @@
+"""NetApp ONTAP: qtrees with tree quota rules, REST."""

@@ -1,0 +1,1 @@
+"""VAST Data: quotas on paths, the REST interface of VMS."""

@@ -1,0 +1,65 @@
+"""The example on each array's page is valid, and works against the simulator as it is written."""
+
+import pathlib
+import re
+
+import jsonschema
+import pytest
+import yaml
+
+from vfolder_backends.config import BackendConfig
+from vfolder_backends.registry import Registry
+from vfolder_backends.testing.arrays import catalogue
+from vfolder_backends.testing.arrays.server import Server
+from vfolder_backends.testing.conformance.base import SCOPE, TEAM, scope_request
+from vfolder_operator.crds.backend import StorageBackendSpec
+
+ROOT = pathlib.Path(__file__).parents[2]
+SHOWN = {"netapp": "", "vast": "vfolder", "weka": "vfolder"}
+"""The directory that the example's hostPath shows, on the simulator's disk."""
+
+
+def example(kind):
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / f"docs/{kind}.md").read_text(), re.DOTALL)
+    secret, backend = yaml.safe_load_all(block)
+    assert backend["spec"]["credentialsSecretRef"]["name"] == secret["metadata"]["name"]
+    return secret, backend
+
+
+@pytest.mark.parametrize("kind", sorted(SHOWN))
+def test_the_example_has_the_fields_that_the_kind_has(kind):
+    _, backend = example(kind)
+    (definition,) = yaml.safe_load_all((ROOT / "crds/storagebackends.yaml").read_text())
+    (version,) = definition["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]
+    jsonschema.Draft4Validator(schema).validate(backend)
+    assert set(backend["spec"]) <= set(schema["properties"]["spec"]["properties"])
+
+
+@pytest.mark.parametrize("kind", sorted(SHOWN))
+async def test_the_example_works_as_it_is_written(kind, tmp_path):
+    secret, manifest = example(kind)
+    spec = StorageBackendSpec.model_validate(manifest["spec"])
+    disk = tmp_path / "disk"
+    root = disk / SHOWN[kind]
+    root.mkdir(parents=True)
+    array = catalogue.make(kind, disk)
+    with Server(array) as server:
+        # Only where it is, and whom to trust, differ from site to site.
+        config = BackendConfig(
+            manifest["metadata"]["name"],
+            spec.type,
+            str(root),
+            parameters=spec.parameters,
+            endpoint=server.endpoint + array.shown_base,
+            credentials=secret["stringData"],
+            ca_bundle=server.certificate.authority,
+        )
+        backend = Registry().build(config)
+        await backend.attach(None)
+        health = await backend.probe()
+        assert health.warnings == ()
+        await backend.ensure_scope(scope_request())
+        await backend.delete_scope(SCOPE, TEAM)
+        await backend.close()
+    assert array.violations == []
