@@ -4,8 +4,6 @@ A guest that does not come up counts as a failure, as a module does that nobody 
 """
 
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -19,7 +17,6 @@ from e2e.guest.guest import Settings, run
 
 FOLDER: Final = Path("tests/conformance/guest")
 _PYTEST: Final = Path(sys.executable).with_name("pytest")
-_AT_ONCE: Final = 2
 _TEST_SECONDS: Final = 300
 """For one test: system calls take five times as long in there as on the host."""
 _GUEST_SECONDS: Final = 1800.0
@@ -60,22 +57,16 @@ RUNS: Final = (
 )
 
 
-def run_all(results: Path, chosen: Callable[[str], bool] = lambda _: True) -> list[Path]:
-    """Run the tests in their guests, two at once, and show what each said when it is done.
+def run_tests(one: GuestRun, results: Path) -> Path:
+    """Run the tests in a guest, and show what they said when it is done.
 
     Args:
-        results: a folder for logs and reports.
-        chosen: which of the runs, by name.
+        one: which tests, in what guest.
+        results: a folder for log and report.
 
     Returns:
-        The JUnit reports; one that was not written means that its run failed as a whole.
+        The JUnit report; one that was not written means that the run failed as a whole.
     """
-    runs = [one for one in RUNS if chosen(one.name)]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(lambda one: _run(one, results), runs))
-
-
-def _run(one: GuestRun, results: Path) -> Path:
     report, log = results / f"guest-{one.name}.xml", results / f"guest-{one.name}.log"
     report.unlink(missing_ok=True)
     words: list[str | Path] = [_PYTEST, "-q", "--durations=5", f"--junitxml={report}", "-o"]

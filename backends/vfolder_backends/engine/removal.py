@@ -132,9 +132,11 @@ def remove_contents(top: int, budget: Budget, helpers: int = 0) -> bool:
         OSError: an entry resists, by its errno; EXDEV for a mount inside.
     """
     if helpers and budget.rate is None:
-        # All but directories, by many; what is left, or came meanwhile, is for the careful way.
-        recipe = Recipe("remove")
-        HelpedWalk(top, Remover(budget), budget.stop, Cursor(), helpers, recipe).run()
+        # All but directories, by many; what is left, or came meanwhile, is for the careful way,
+        # which gets half of the time: it alone gets on where there are many directories.
+        now = time.monotonic()
+        half = Stop(now + (budget.stop.stop_at - now) / 2, lambda: budget.stop.reached)
+        HelpedWalk(top, Remover(budget), half, Cursor(), helpers, Recipe("remove")).run()
     levels = [_Level(os.dup(top), "", _identity(top))]
     try:
         while True:

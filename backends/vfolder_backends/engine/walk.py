@@ -169,6 +169,7 @@ class Walk(Generic[Item]):
     ) -> None:
         self._top = top
         self._handler = handler
+        self._leaves = type(handler).leave is not Handler.leave
         self._stop = stop
         self._threads = threads
         self._report = report
@@ -309,11 +310,12 @@ class Walk(Generic[Item]):
                         task.start, task.after = path, None
                 task.parts.append(path[-1])
                 return path
-            path = tuple(task.parts)
-            try:
-                self._handler.leave(descent.open(path), path)
-            except OSError as error:
-                self._note(path, error)
+            if self._leaves:  # from deep down the way back to each is long
+                path = tuple(task.parts)
+                try:
+                    self._handler.leave(descent.open(path), path)
+                except OSError as error:
+                    self._note(path, error)
             task.levels.pop()
             if task.parts:
                 task.parts.pop()

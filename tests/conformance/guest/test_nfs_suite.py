@@ -20,7 +20,8 @@ def mounted(request, tmp_path_factory):
     source = server.source("suite", request.param)
     commands.run("mount", "-t", "nfs", "-o", options, source, point)
     yield point
-    commands.run("umount", point)
+    # Lazily: a process that was held by the last rule may still have a descriptor there.
+    commands.run("umount", "--lazy", point)
 
 
 @pytest.fixture(scope="module")

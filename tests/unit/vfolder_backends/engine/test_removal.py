@@ -167,3 +167,23 @@ print(os.listdir(fd))
         check=False,
     )
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_directories_alone_go_though_the_time_is_short(tmp_path):
+    """What helpers take must not leave the careful way, which alone removes them, without time."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        deep = os.dup(fd)
+        for level in range(600):
+            os.mkdir(f"{level:040}", dir_fd=deep)
+            below = os.open(f"{level:040}", os.O_RDONLY, dir_fd=deep)
+            os.close(deep)
+            deep = below
+        os.close(deep)
+        rounds = 0
+        while not remove_contents(fd, Budget(stop_at=time.monotonic() + 0.5), helpers=1):
+            rounds += 1
+            assert rounds < 20, "no headway"
+        assert os.listdir(fd) == []
+    finally:
+        os.close(fd)
