@@ -1,7 +1,9 @@
 """How a backend gets at its tree: in the bounded pool, on a root whose mark was just compared."""
 
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from vfolder_backends.errors import RootLost
 from vfolder_backends.oserrors import translated
@@ -10,6 +12,9 @@ from vfolder_backends.tree import root as roots
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_STALE: Final = 8
+"""How often a call begins again because what it worked on was removed."""
 
 
 class RootAccess:
@@ -76,14 +81,29 @@ class RootAccess:
     ) -> T:
         if self._root_id is None:
             raise RootLost(f"{self.path}: nobody attached this backend yet")
-        opened = (
-            roots.verified_root(self.path, self._root_id)
-            if self._root_id
-            else roots.opened_root(self.path)  # read only, and there was no mark
-        )
-        with translated(self.path), opened as root:
-            return call(root, *args, **kwargs)
+        with translated(self.path):
+            for _ in range(_STALE):
+                # On NFS what another actor removed while we had it open is stale: whoever begins
+                # again from the root sees what is there now.
+                with _unless_stale(), self._opened() as root:
+                    return call(root, *args, **kwargs)
+            with self._opened() as root:
+                return call(root, *args, **kwargs)
+
+    def _opened(self) -> AbstractContextManager[int]:
+        if self._root_id:
+            return roots.verified_root(self.path, self._root_id)
+        return roots.opened_root(self.path)  # read only, and there was no mark
 
     def close(self) -> None:
         """Take no more calls; never blocks."""
         self._pool.close()
+
+
+@contextmanager
+def _unless_stale() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise

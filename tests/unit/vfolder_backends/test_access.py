@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import threading
 
@@ -77,3 +78,19 @@ async def test_a_dead_storage_gives_deadlines_then_refuses(tmp_path):
         await access.run(os.listdir)
     release.set()
     access.close()
+
+
+async def test_what_another_actor_removed_under_us_is_looked_at_again(access):
+    answers = [OSError(errno.ESTALE, "stale"), OSError(errno.ESTALE, "stale"), "there"]
+
+    def look(root):
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    await access.attach(None, _anything)
+    assert await access.run(look) == "there"
+    answers += [OSError(errno.ESTALE, "stale")] * 20
+    with pytest.raises(Unavailable, match="Stale file handle"):
+        await access.run(look)
