@@ -9,7 +9,7 @@ from typing import Final
 
 from vfolder_backends.access import RootAccess
 from vfolder_backends.config import BackendConfig
-from vfolder_backends.driver import Linked, QuotaDriver, ScopeQuota
+from vfolder_backends.driver import Linked, QuotaDriver, ScopeQuota, freezing_of
 from vfolder_backends.errors import (
     BackendError,
     DataMissing,
@@ -33,12 +33,14 @@ from vfolder_backends.port import (
     Survey,
 )
 from vfolder_backends.tree import folders, marks, retirement, scopes
+from vfolder_backends.tree.clones import Cloning
 from vfolder_backends.tree.purge import purge
 from vfolder_backends.tree.scopes import ScopePlace
 
 _ATTEMPTS: Final = 16
 _FOLDER_BATCH: Final = 64
 _PURGE_SHARE: Final = 0.5  # of a call's deadline; what is left over is for the last system calls
+_CLONE_SHARE: Final = 0.4  # likewise; what was copied is then written out
 
 
 class TreeBackend:
@@ -61,6 +63,8 @@ class TreeBackend:
             read_only=config.read_only,
         )
         self._driver = make_driver(self._access)
+        seconds = config.call_timeout * _CLONE_SHARE
+        self._cloning = Cloning(seconds, freezing_of(self._driver))
 
     @property
     def link(self) -> Link | None:
@@ -251,7 +255,9 @@ class TreeBackend:
 
     async def ensure_folder(self, request: FolderRequest) -> FolderState:
         """Make the folder, finish or take it, or return the one that is there."""
-        return await self._access.run(folders.ensure, request, self._driver.folder_usage)
+        return await self._access.run(
+            folders.ensure, request, self._driver.folder_usage, self._cloning
+        )
 
     async def describe_folder(self, scope: ScopeHex, folder: FolderHex) -> FolderState:
         """Read one folder."""
@@ -265,7 +271,9 @@ class TreeBackend:
         keep_seconds: float | None = None,
     ) -> None:
         """Move the folder to the trash by one rename."""
-        await self._access.run(folders.trash, scope, folder, owner, keep_seconds)
+        await self._access.run(
+            folders.trash, scope, folder, owner, keep_seconds, self._cloning.freezing
+        )
 
     async def restore_folder(self, scope: ScopeHex, folder: FolderHex, owner: Owner) -> FolderState:
         """Bring a folder back from the trash."""
@@ -286,7 +294,7 @@ class TreeBackend:
     async def purge(self, scope: ScopeHex, policy: PurgePolicy) -> PurgeResult:
         """Remove trash for good, oldest first, for at most about half of the call's deadline."""
         stop_at = time.monotonic() + self._timeout * _PURGE_SHARE
-        return await self._access.run(purge, scope, policy, stop_at)
+        return await self._access.run(purge, scope, policy, stop_at, self._cloning.freezing)
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:

@@ -114,12 +114,16 @@ class QuotaDriver(Protocol):
 class Freezing(Protocol):
     """What a driver has besides if its storage can hold a folder still while it is copied.
 
-    Both methods block and run in the pool. Without them, or where `freeze` gives None, a folder is
+    All methods block and run in the pool. Without them, or where `freeze` gives None, a folder is
     copied as it lives.
     """
 
     def freeze(self, folder: int, name: str) -> int | None:
         """Open the folder as it was when this name was first used on it; the caller closes it."""
+        ...
+
+    def frozen(self, folder: int, name: str) -> int | None:
+        """Open what `freeze` holds under that name, None if it does not hold it any more."""
         ...
 
     def thaw(self, folder: int, name: str | None = None) -> None:
@@ -138,3 +142,9 @@ class Linked(Protocol):
     def link(self) -> Link:
         """How that connection does."""
         ...
+
+
+def freezing_of(driver: QuotaDriver) -> Freezing | None:
+    """How this driver's storage holds a folder still, None where it cannot."""
+    found = getattr(driver, "freezing", None)
+    return found if isinstance(found, Freezing) else None

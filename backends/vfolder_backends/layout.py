@@ -1,7 +1,7 @@
 """Where things lie below a backend's root; pure functions, no input or output.
 
     <root>/<scope 32 hex>/<2>/<2>/<28>                      a folder
-    <root>/<scope 32 hex>/<2>/<2>/.new-<28>                 being made, never handed out, empty
+    <root>/<scope 32 hex>/<2>/<2>/.new-<28>                 being made, or filled; never handed out
     <root>/<scope 32 hex>/<2>/<2>/.trash-<28>-<hex time>    a folder in the trash: it can come back
     <root>/<scope 32 hex>/<2>/<2>/.purge-<28>-<hex time>    being removed, no way back
     <root>/.vfolder/root                                    the root mark
@@ -13,6 +13,8 @@
     <root>/.vfolder/projects/of-<scope>                     the project id that is the scope's
     <root>/.vfolder/projects/tagging-<scope>                how far a walk is that gives it to all
     <root>/.vfolder/projects/new-<scope>                    a scope's directory being made
+    <root>/.vfolder/clones/<scope>/<folder>                 how far a clone is, and of what
+    <root>/.vfolder/clones/lock                             held, in part, by whoever fills a clone
     <root>/.vfolder/retired/<scope>                         removed once its trash is gone: for whom
     <root>/.vfolder/retired/<scope>.doomed                  the same, being removed
     <root>/.vfolder/marks/<scope>.doomed/                   the marks of that scope
@@ -42,6 +44,8 @@ SCOPE_MARK: Final = "scope"
 INTENT_MARK: Final = "intent"
 PROJECTS_DIR: Final = "projects"
 LAST_PROJECT: Final = "last"
+CLONES_DIR: Final = "clones"
+CLONES_LOCK: Final = "lock"
 TEMP_DIR: Final = "tmp"
 GONE_DIR: Final = "gone"
 

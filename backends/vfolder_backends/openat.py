@@ -1,4 +1,4 @@
-"""System calls that the standard library lacks: `openat2` and `renameat2`, with their stand-ins.
+"""System calls that the standard library lacks: `openat2`, `renameat2`, `syncfs`.
 
 Everything below a backend's root is reached from a directory descriptor, never by an absolute path,
 and no symbolic link is followed on the way: a tenant who swaps a directory for a link in the very
@@ -166,3 +166,14 @@ def rename_noreplace(
             raise
     else:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+
+
+def syncfs(fd: int) -> None:
+    """Write all of the file system that `fd` is open on to its storage.
+
+    Raises:
+        OSError: what could not be written, ENOSPC and EDQUOT of late servers among them.
+    """
+    if _libc.syncfs(fd) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

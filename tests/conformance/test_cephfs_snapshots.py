@@ -2,13 +2,35 @@
 
 import errno
 import os
+import shutil
 
 import pytest
 
 from e2e.cluster import Ceph, packages
 from e2e.cluster.ceph import OPERATOR, client
 from vfolder_backends.config import BackendConfig
+from vfolder_backends.errors import NotFound
+from vfolder_backends.port import FolderPhase
 from vfolder_backends.registry import Registry
+from vfolder_backends.testing.conformance.base import (
+    DATASETS,
+    FOLDER,
+    SCOPE,
+    folder_request,
+    purge_all,
+    scope_request,
+)
+from vfolder_backends.testing.conformance.clone_rules import (
+    CLONE,
+    COPIES,
+    clone_request,
+    differences,
+    plant,
+    until_live,
+)
+from vfolder_backends.testing.storages import TreeUnderTest
+from vfolder_backends.tree import folders
+from vfolder_backends.tree.clones import Cloning
 from vfolder_backends.vendors.cephfs import snapshots
 
 _MISSING = packages.missing(packages.CEPH)
@@ -95,3 +117,65 @@ async def test_the_capability_tells_what_the_key_may(ceph, tmp_path, who, may):
         assert (await backend.probe()).capabilities.snapshot is may
     assert os.listdir(ceph.state.folder / "may" / tmp_path.name / ".vfolder" / ".snap") == []
     await backend.close()
+
+
+@pytest.fixture
+async def begun(ceph, tmp_path):
+    """A backend, its storage, and a clone of which nothing but the beginning is made."""
+    root = ceph.state.folder / "may" / tmp_path.name
+    root.mkdir()
+    storage = TreeUnderTest(root, "cephfs")
+    backend = storage.build()
+    await backend.attach(None)
+    await backend.ensure_scope(scope_request())
+    await backend.ensure_folder(folder_request())
+    plant(storage.path(SCOPE, FOLDER), 50)
+    shutil.copytree(storage.path(SCOPE, FOLDER), tmp_path / "before", symlinks=True)
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    state = folders.ensure(fd, clone_request(), lambda _: None, Cloning(0.0, snapshots))
+    os.close(fd)
+    assert state.phase is FolderPhase.FILLING
+    assert "as it was" in state.progress.message
+    yield storage, backend
+    await backend.close()
+
+
+def held(path):
+    return os.listdir(path / ".snap")
+
+
+async def test_a_clone_is_of_the_moment_it_was_begun_in_whatever_becomes_of_its_source(
+    begun, tmp_path
+):
+    storage, backend = begun
+    source, clone = storage.path(SCOPE, FOLDER), storage.path(SCOPE, CLONE)
+    assert held(source) == [f"vfolder-clone-{CLONE}"]
+    (source / "dir" / "file-7").write_text("changed")
+    (source / "dir" / "file-8").unlink()
+    await backend.trash_folder(SCOPE, FOLDER, DATASETS)
+    await until_live(backend, clone_request())
+    for number in (7, 8):
+        assert (clone / "dir" / f"file-{number}").read_text() == f"number {number}"
+    assert sorted(os.listdir(clone / "dir")) == sorted(os.listdir(tmp_path / "before" / "dir"))
+    await backend.restore_folder(SCOPE, FOLDER, DATASETS)
+    assert held(source) == []
+    assert len(differences(source, clone)) >= 2
+
+
+async def test_a_clone_that_is_thrown_away_lets_go_of_its_source(begun):
+    storage, backend = begun
+    await backend.trash_folder(SCOPE, CLONE, COPIES)
+    assert held(storage.path(SCOPE, FOLDER)) == []
+    await purge_all(backend)
+    assert not [path for path in storage.snapshot() if CLONE.value in path]
+
+
+async def test_a_source_that_is_purged_ends_its_unfinished_clone(begun):
+    _, backend = begun
+    await backend.trash_folder(SCOPE, FOLDER, DATASETS)
+    assert (await purge_all(backend)).removed_folders == 1
+    with pytest.raises(NotFound, match="delete the copy"):
+        await backend.ensure_folder(clone_request())
+    await backend.trash_folder(SCOPE, CLONE, COPIES)
+    await purge_all(backend)
+    await backend.delete_scope(SCOPE, scope_request().owner)

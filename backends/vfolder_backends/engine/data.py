@@ -13,7 +13,7 @@ from typing import Final
 from vfolder_backends.engine.problems import general
 from vfolder_backends.engine.stop import Stop
 
-_FICLONE: Final = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
+FICLONE: Final = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
 _SMALL: Final = 128 * 1024
 _CHUNK: Final = 8 * 1024 * 1024
 _CANNOT: Final = (
@@ -72,7 +72,7 @@ class Means:
 
     def _reflink(self, source: int, target: int) -> bool:
         try:
-            fcntl.ioctl(target, _FICLONE, source)
+            fcntl.ioctl(target, FICLONE, source)
         except OSError as error:
             if error.errno not in _CANNOT:
                 raise

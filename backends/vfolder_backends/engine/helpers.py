@@ -40,11 +40,14 @@ class Recipe:
         kind: a key of `helper.HANDLERS`.
         others: descriptors it needs besides the top's.
         given: JSON for it.
+        held: descriptors that it only keeps open, such as one with a lock on what it works on: it
+            may outlive us for a moment.
     """
 
     kind: str
     others: Sequence[int] = ()
     given: Any = None
+    held: Sequence[int] = ()
 
 
 class _Helper:
@@ -55,7 +58,7 @@ class _Helper:
             [*command, json.dumps(fds), json.dumps(recipe.given)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=fds,
+            pass_fds=(*fds, *recipe.held),
             bufsize=0,
             process_group=0,  # what a terminal says to us is not for it
         )

@@ -8,7 +8,7 @@ nothing changes their times any more.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,6 +58,7 @@ def copy_contents(
     stop: Stop | None = None,
     cursor: str | None = None,
     helpers: int = HELPERS,
+    held: Sequence[int] = (),
     report: Callable[[Copied], None] | None = None,
     report_every: float = 1.0,
 ) -> Copied:
@@ -74,6 +75,7 @@ def copy_contents(
         cursor: where an earlier call stopped, or was when it last reported. Without it everything
             is looked at again, which is correct and costs two looks for each entry.
         helpers: how many processes help when it takes longer than they need to start.
+        held: descriptors that helpers keep open until they end, as with a lock on the target.
         report: told how far the copy is, with a cursor that is good for a kill at any later time.
         report_every: seconds between two reports.
 
@@ -98,7 +100,7 @@ def copy_contents(
         copier = Copier(source, target, stop, state)
         start = Cursor(at.spans, state)
         tell = telling("copy")
-        recipe = Recipe("copy", (target,))
+        recipe = Recipe("copy", (target,), held=held)
         now = HelpedWalk(source, copier, stop, start, helpers, recipe, tell, report_every).run()
         if not now.done:
             return _copied("copy", now)

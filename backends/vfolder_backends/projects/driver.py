@@ -3,7 +3,6 @@
 Which project a scope has, its directory says; mark and claim reserve it before there is one.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -16,7 +15,6 @@ from vfolder_backends.driver import DriverHealth, ScopeQuota
 from vfolder_backends.errors import Misconfigured, NotFound, NotOurs, Unavailable
 from vfolder_backends.facts import PerformanceMetrics
 from vfolder_backends.ids import ScopeHex
-from vfolder_backends.layout import CONTROL_DIR, TEMP_DIR
 from vfolder_backends.port import BackendRef, Limits, Progress, Survey, Usage
 from vfolder_backends.projects import (
     checks,
@@ -33,14 +31,12 @@ from vfolder_backends.projects.facts import Flavour
 from vfolder_backends.projects.quotas import REF
 from vfolder_backends.projects.syscalls import Project
 from vfolder_backends.projects.tagging import Tally
-from vfolder_backends.tree import files
+from vfolder_backends.tree.reflink import can_reflink
 
-_FICLONE: Final = 0x40049409
 _TRIES: Final = 64
 _BATCH: Final = 4096
 _SHARE: Final = 0.5  # of a call's deadline, for work that goes on in the next call
 _SWEEP_SECONDS: Final = 3600.0
-_BLOCK: Final = 4096
 
 
 class ProjectDriver:
@@ -62,7 +58,7 @@ class ProjectDriver:
         self._config = config
         self._first, self._last = first, last
         self._enforcement = facts.enforcement(flavour, config)
-        self._granularity = _BLOCK
+        self._granularity = 4096
         self._space = ""
         self._reflink = False
         self._swept_at = float("-inf")
@@ -91,7 +87,7 @@ class ProjectDriver:
     def _probe(self, root: int) -> DriverHealth:
         self.check_root(root)
         if not self._reflink:  # asked again: a full disk says no as well
-            self._reflink = _can_clone(root)
+            self._reflink = can_reflink(root)
         if time.monotonic() - self._swept_at > _SWEEP_SECONDS:
             claims.sweep(root)
             self._swept_at = time.monotonic()
@@ -240,20 +236,3 @@ def _discard(root: int, scope: ScopeHex) -> None:
     containers.discard(root, scope)
     if claims.project_of(root, scope) is None:
         tagging.forget(root, scope)
-
-
-def _can_clone(root: int) -> bool:
-    """Try to share the data of one file with another; both are gone afterwards."""
-    with files.made_directory(root, f"{CONTROL_DIR}/{TEMP_DIR}") as folder:
-        where = f"/proc/self/fd/{folder}"
-        source = os.open(where, os.O_TMPFILE | os.O_RDWR, 0o600)
-        target = os.open(where, os.O_TMPFILE | os.O_RDWR, 0o600)
-        try:
-            os.write(source, bytes(_BLOCK))
-            fcntl.ioctl(target, _FICLONE, source)
-        except OSError:
-            return False
-        finally:
-            os.close(source)
-            os.close(target)
-    return True

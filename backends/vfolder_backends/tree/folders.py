@@ -2,7 +2,8 @@
 
 Making one takes four steps, and whoever comes after a crash, or comes second, carries on from what
 lies there: the index entry; the directory under a name nobody hands out, with owner and mode set;
-the owner mark, which is the commitment; the rename to the folder's own name.
+the owner mark, which is the commitment; the rename to the folder's own name. A clone is filled
+before that rename, by one actor at a time: see `clones`.
 """
 
 import os
@@ -12,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from vfolder_backends.driver import Freezing
 from vfolder_backends.errors import (
     DataMissing,
     NotFound,
@@ -28,9 +30,12 @@ from vfolder_backends.port import (
     FolderRequest,
     FolderState,
     Owner,
+    Progress,
     Usage,
 )
-from vfolder_backends.tree import files, marks, names, places, scopes
+from vfolder_backends.tree import clone_notes, clones, files, marks, names, places, scopes
+from vfolder_backends.tree.clone_notes import Note
+from vfolder_backends.tree.clones import Cloning, UsageOf
 from vfolder_backends.tree.marks import Mark
 from vfolder_backends.tree.names import Kind
 from vfolder_backends.tree.places import FolderPlace
@@ -38,11 +43,7 @@ from vfolder_backends.tree.places import FolderPlace
 T = TypeVar("T")
 
 _ATTEMPTS: Final = 32
-_CONTAINER_MODE: Final = 0o711  # passed through, never listed, by those who mount a folder
 _FOLDER_MODE: Final = 0o755
-
-UsageOf = Callable[[int], Usage | None]
-"""Reads the storage's own counters of an open directory, None where it keeps none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,14 @@ def _settle(root: int, at: _Id, step: Callable[[FolderPlace], T | None]) -> T:
     raise Unavailable(f"{at} kept changing under us; try again")
 
 
-def ensure(root: int, request: FolderRequest, usage_of: UsageOf) -> FolderState:
+def ensure(root: int, request: FolderRequest, usage_of: UsageOf, how: Cloning) -> FolderState:
     """Make the folder, finish what was begun, or set the attributes of the one that is there.
+
+    A clone is filled for a while; it is FILLING until it is complete.
 
     Raises:
         NotFound, NotOurs, DataMissing, PathConflict: as the port says.
+        Unsupported: the source holds what cannot be copied as it is.
     """
     at = _Id(request.scope, request.folder)
     owner, target = request.owner, places.target(request.scope, request.folder)
@@ -101,12 +105,21 @@ def ensure(root: int, request: FolderRequest, usage_of: UsageOf) -> FolderState:
             raise
         if place.owner is None or not place.live:
             _require_scope(root, at.scope)
+        if request.source is not None and not (place.live or place.unfinished):
+            clones.require_source(root, request.source)
         if not made:
             names.remember(root, Kind.FOLDERS, owner, target)
         if place.owner is not None and place.owner != owner:
             marks.take_over(root, at.scope, at.folder.value, owner)
             names.forget(root, Kind.FOLDERS, place.owner, target)
             return None
+        if not place.live and (
+            request.source is not None
+            or (place.unfinished and clones.is_noted(root, at.scope, at.folder))
+        ):
+            progress = clones.advance(root, request, place, how, usage_of)
+            made = progress is None
+            return None if progress is None else _filling(at, owner, progress)
         if not place.live:
             _prepare(root, at, request.attributes)
         if place.owner is None:
@@ -119,11 +132,17 @@ def ensure(root: int, request: FolderRequest, usage_of: UsageOf) -> FolderState:
             return None
         if place.unfinished:
             _drop_unfinished(root, at)
+        clones.discard(root, at.scope, at.folder, how.freezing)  # what a crash left of a clone
         with directory(root, places.path_of(at.scope, at.folder, None)) as folder:
             places.apply_attributes(folder, request.attributes)
         return _state(root, at, place, None, usage_of)
 
     return _settle(root, at, step)
+
+
+def _filling(at: _Id, owner: Owner | None, progress: Progress) -> FolderState:
+    path = places.path_of(at.scope, at.folder, None)
+    return FolderState(at.scope, at.folder, owner, FolderPhase.FILLING, path, progress=progress)
 
 
 def _require_scope(root: int, scope: ScopeHex) -> None:
@@ -156,7 +175,7 @@ def _prepare(root: int, at: _Id, attributes: FolderAttributes) -> None:
     # From the container down: a scope that is gone must not come back without its limits.
     with (
         directory(root, at.scope.value) as container,
-        files.made_directory(container, path, _CONTAINER_MODE) as prefix,
+        files.made_directory(container, path, places.CONTAINER_MODE) as prefix,
     ):
         with suppress(FileExistsError):
             os.mkdir(name, _FOLDER_MODE, dir_fd=prefix)
@@ -165,19 +184,26 @@ def _prepare(root: int, at: _Id, attributes: FolderAttributes) -> None:
 
 
 def _drop_unfinished(root: int, at: _Id) -> None:
-    with (
-        suppress(FileNotFoundError),
-        directory(root, places.prefix_path(at.scope, at.folder)) as prefix,
-    ):
-        files.remove_if_empty(prefix, new_name(at.folder))
+    """Remove an empty directory that a creation left, and throw away what holds part of a clone."""
+    with suppress(FileNotFoundError):
+        with directory(root, places.prefix_path(at.scope, at.folder)) as prefix:
+            empty = files.remove_if_empty(prefix, new_name(at.folder))
+        if not empty:
+            clones.throw_away(root, at.scope, at.folder)
 
 
 def trash(
-    root: int, scope: ScopeHex, folder: FolderHex, owner: Owner, keep: float | None = None
+    root: int,
+    scope: ScopeHex,
+    folder: FolderHex,
+    owner: Owner,
+    keep: float | None,
+    freezing: Freezing | None,
 ) -> None:
     """Move the folder to the trash; nothing there, or in the trash already, is success.
 
     For how long it can come back is noted before it goes: whoever sees it there sees that, too.
+    What was never finished cannot come back.
 
     Raises:
         NotOurs: it is somebody else's, or has no mark.
@@ -186,7 +212,12 @@ def trash(
 
     def step(place: FolderPlace) -> bool | None:
         if place.owner is None and not place.live:
-            _drop_unfinished(root, at)
+            with (
+                suppress(FileNotFoundError),
+                directory(root, places.prefix_path(scope, folder)) as prefix,
+            ):
+                files.remove_if_empty(prefix, new_name(folder))
+            clones.discard(root, scope, folder, freezing)
             names.forget(root, Kind.FOLDERS, owner, places.target(scope, folder))
             return True
         marks.check_taking(str(at), place.owner, owner, None)
@@ -195,12 +226,13 @@ def trash(
             if place.keep != keep:
                 marks.take_over(root, scope, folder.value, owner, keep)
             places.move_aside(root, scope, folder, leaf_name(folder), aside)
-        elif place.asides:
+        elif place.unfinished and place.asides:
             _drop_unfinished(root, at)
         elif place.unfinished:
-            # Aside, not away: a late actor then finds it in the trash, and does not finish it.
-            places.move_aside(root, scope, folder, new_name(folder), aside)
-        else:
+            # Aside, not away: a late actor then sees that it was there, and does not finish it.
+            clones.throw_away(root, scope, folder)
+        clones.discard(root, scope, folder, freezing)
+        if not (place.live or place.unfinished or place.asides):
             return places.retire(root, scope, folder, Mark(owner, place.keep)) or None
         return True if not place.unfinished else None
 
@@ -248,7 +280,8 @@ def describe(root: int, scope: ScopeHex, folder: FolderHex, usage_of: UsageOf) -
         if place.owner is None and not (place.live or place.asides):
             raise NotFound(f"{_Id(scope, folder)} does not exist")
         with suppress(FileNotFoundError):  # renamed since: look again
-            return _state(root, _Id(scope, folder), place, _shown(place), usage_of)
+            at = _Id(scope, folder)
+            return _state(root, at, place, _shown(place, _noted(root, at, place)), usage_of)
     raise Unavailable(f"{_Id(scope, folder)} kept changing under us; try again")
 
 
@@ -262,16 +295,26 @@ def describe_all(
         if place.owner is None:
             continue
         shown: list[AsideName | None] = [*place.asides]
-        if place.live or not shown:
+        at = _Id(scope, folder)
+        if place.live or not shown or _noted(root, at, place) is not None:
             shown.append(None)
         for aside in shown:
             with suppress(FileNotFoundError):
-                states.append(_state(root, _Id(scope, folder), place, aside, usage_of))
+                states.append(_state(root, at, place, aside, usage_of))
     return states
 
 
-def _shown(place: FolderPlace) -> AsideName | None:
-    if place.live or not place.asides:
+def _noted(root: int, at: _Id, place: FolderPlace) -> Note | None:
+    """What is noted of the clone that is being filled there."""
+    if place.live or not place.unfinished or place.owner is None:
+        return None
+    with suppress(NotOurs):  # damaged: whoever goes on with it is told, and others are listed
+        return clone_notes.read(root, at.scope, at.folder)
+    return None
+
+
+def _shown(place: FolderPlace, note: Note | None) -> AsideName | None:
+    if place.live or note is not None or not place.asides:
         return None
     return place.trashed or place.asides[-1]
 
@@ -281,6 +324,9 @@ def _state(
 ) -> FolderState:
     path = places.path_of(at.scope, at.folder, aside)
     if aside is None and not place.live:
+        note = _noted(root, at, place)
+        if note is not None:
+            return _filling(at, place.owner, clones.progress_of(note))
         return FolderState(at.scope, at.folder, place.owner, FolderPhase.MISSING, path)
     phase, since, expires = FolderPhase.LIVE, None, None
     if aside is not None:

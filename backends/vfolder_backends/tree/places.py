@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Final
 
 from vfolder_backends.errors import PathConflict
 from vfolder_backends.ids import FolderHex, ScopeHex
@@ -23,6 +24,8 @@ from vfolder_backends.port import FolderAttributes, Owner
 from vfolder_backends.tree import files, marks, names
 from vfolder_backends.tree.marks import Mark
 from vfolder_backends.tree.names import Kind
+
+CONTAINER_MODE: Final = 0o711  # passed through, never listed, by those who mount a folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ never a purge cut short, and an empty `.purge-` directory without a mark is only
 
 from contextlib import suppress
 
+from vfolder_backends.driver import Freezing
 from vfolder_backends.engine.helpers import HELPERS
 from vfolder_backends.engine.removal import Budget, remove_contents
 from vfolder_backends.errors import BackendError, NotOurs
@@ -14,11 +15,17 @@ from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.layout import Aside, AsideName
 from vfolder_backends.openat import directory
 from vfolder_backends.port import PurgePolicy, PurgeResult
-from vfolder_backends.tree import files, marks, places
+from vfolder_backends.tree import clones, files, marks, places
 from vfolder_backends.tree.marks import Mark
 
 
-def purge(root: int, scope: ScopeHex, policy: PurgePolicy, stop_at: float) -> PurgeResult:
+def purge(
+    root: int,
+    scope: ScopeHex,
+    policy: PurgePolicy,
+    stop_at: float,
+    freezing: Freezing | None = None,
+) -> PurgeResult:
     """Remove the trash that the policy names, and finish what an earlier purge began.
 
     A folder that resists, or is somebody else's, does not hold up the others; its error is raised
@@ -29,6 +36,7 @@ def purge(root: int, scope: ScopeHex, policy: PurgePolicy, stop_at: float) -> Pu
         scope: whose trash.
         policy: which trash, and how many entries.
         stop_at: `time.monotonic()` after which nothing more is begun.
+        freezing: how the storage holds folders still; they cannot be removed while it does.
     """
     files.sweep_temporaries(root)
     budget = Budget(policy.budget, stop_at, rate=policy.per_second)
@@ -47,7 +55,7 @@ def purge(root: int, scope: ScopeHex, policy: PurgePolicy, stop_at: float) -> Pu
                 raise NotOurs(f"folder {scope}/{folder} in the trash belongs to {mark.owner}")
             if budget.spent:
                 return PurgeResult(folders, budget.removed, more=True)
-            if _purge_one(root, scope, folder, mark, aside, budget):
+            if _purge_one(root, scope, folder, mark, aside, budget, freezing):
                 folders += 1
             else:
                 return PurgeResult(folders, budget.removed, more=True)
@@ -61,7 +69,13 @@ def purge(root: int, scope: ScopeHex, policy: PurgePolicy, stop_at: float) -> Pu
 
 
 def _purge_one(
-    root: int, scope: ScopeHex, folder: FolderHex, mark: Mark, aside: AsideName, budget: Budget
+    root: int,
+    scope: ScopeHex,
+    folder: FolderHex,
+    mark: Mark,
+    aside: AsideName,
+    budget: Budget,
+    freezing: Freezing | None,
 ) -> bool:
     if aside.why is Aside.TRASH:
         doomed = AsideName(Aside.PURGE, aside.leaf, aside.since)
@@ -69,13 +83,23 @@ def _purge_one(
     with places.opened(root, scope, folder, str(aside)) as top:
         if not remove_contents(top, budget, HELPERS):
             return False
-    return _finish(root, scope, folder, mark, aside)
+        if freezing is not None:
+            freezing.thaw(top)  # of a clone that is not complete yet, and now cannot be
+    return _finish(root, scope, folder, mark, aside, freezing)
 
 
-def _finish(root: int, scope: ScopeHex, folder: FolderHex, mark: Mark, aside: AsideName) -> bool:
+def _finish(
+    root: int,
+    scope: ScopeHex,
+    folder: FolderHex,
+    mark: Mark,
+    aside: AsideName,
+    freezing: Freezing | None,
+) -> bool:
     place = places.look(root, scope, folder)
     others = place.live or place.unfinished or any(a != aside for a in place.asides)
     if not others:
+        clones.discard(root, scope, folder, freezing)
         places.retire(root, scope, folder, mark, aside)
     with directory(root, places.prefix_path(scope, folder)) as prefix:
         gone = files.remove_if_empty(prefix, str(aside))

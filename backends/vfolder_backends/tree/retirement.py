@@ -18,7 +18,7 @@ from vfolder_backends.ids import ScopeHex
 from vfolder_backends.layout import CONTROL_DIR, MARKS_DIR, RETIRED_DIR
 from vfolder_backends.openat import directory, rename_noreplace
 from vfolder_backends.port import Owner
-from vfolder_backends.tree import files, marks, names
+from vfolder_backends.tree import clone_notes, files, marks, names
 from vfolder_backends.tree.names import Kind
 
 _DIRECTORY: Final = f"{CONTROL_DIR}/{RETIRED_DIR}"
@@ -125,6 +125,7 @@ def finish(root: int, scope: ScopeHex, owner: Owner) -> None:
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=doomed)
     _drop_marks(root, aside)
+    clone_notes.forget_all(root, scope)
     names.forget(root, Kind.SCOPES, owner, scope.value)
     with suppress(FileNotFoundError), directory(root, _DIRECTORY) as folder:
         os.unlink(aside, dir_fd=folder)

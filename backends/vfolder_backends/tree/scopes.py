@@ -25,7 +25,7 @@ from vfolder_backends.layout import (
 )
 from vfolder_backends.openat import directory
 from vfolder_backends.port import Owner, ScopeRequest
-from vfolder_backends.tree import files, marks, names
+from vfolder_backends.tree import clone_notes, files, marks, names
 from vfolder_backends.tree.names import Kind
 
 
@@ -213,6 +213,7 @@ def forget(root: int, scope: ScopeHex, owner: Owner) -> None:
         if holder is not None:
             names.forget(root, Kind.FOLDERS, holder, f"{scope}/{folder}")
         marks.remove(root, scope, folder.value)
+    clone_notes.forget_all(root, scope)
     drop_intent(root, scope)
     marks.remove(root, scope, SCOPE_MARK)
     tidy(root, scope, owner)

@@ -26,7 +26,7 @@ class TestExt4(ProjectConformance):
         assert capabilities.enforcement.root_bypass is Tristate.YES
         assert "CAP_SYS_RESOURCE" in capabilities.enforcement.message
         assert capabilities.granularity_bytes == 1024
-        assert capabilities.clone == "None"
+        assert capabilities.clone == "Copy"
         storage.options["user_namespaces"] = True
         other = storage.build()
         await other.attach(None)

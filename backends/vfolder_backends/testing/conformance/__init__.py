@@ -17,6 +17,7 @@ trees on them, and is killed at every step, too; it has a suite of its own, as i
 from vfolder_backends.testing.conformance.actor_rules import ActorRules
 from vfolder_backends.testing.conformance.array_rules import ArrayRules
 from vfolder_backends.testing.conformance.behaviour_rules import BehaviourRules
+from vfolder_backends.testing.conformance.clone_rules import CloneRules, TreeCloneRules
 from vfolder_backends.testing.conformance.crash_rules import CrashRules
 from vfolder_backends.testing.conformance.disk_rules import DiskRules
 from vfolder_backends.testing.conformance.folder_rules import FolderRules
@@ -35,6 +36,7 @@ class BackendConformance(
     ScopeRules,
     FolderRules,
     TrashRules,
+    CloneRules,
     IdentityRules,
     ActorRules,
     BehaviourRules,
@@ -42,7 +44,9 @@ class BackendConformance(
     """All rules of the port."""
 
 
-class TreeConformance(BackendConformance, DiskRules, HostileRules, CrashRules, LeaderRules):
+class TreeConformance(
+    BackendConformance, DiskRules, HostileRules, CrashRules, LeaderRules, TreeCloneRules
+):
     """The rules of the port, and those of a tree; `storage` is a `TreeUnderTest`."""
 
 

@@ -152,6 +152,8 @@ class StepRules(Rules):
         """Check that all deletions took everything with them."""
         kept = {
             ".vfolder",
+            ".vfolder/clones",
+            ".vfolder/clones/lock",
             ".vfolder/marks",
             ".vfolder/names",
             f".vfolder/names/{TEAM.cluster}",

@@ -44,6 +44,7 @@ _CAPABILITIES: Final = Capabilities(
     fast_usage=True,
     folder_usage=True,
     files_count_directories=True,
+    clone="Copy",
 )
 
 
@@ -55,6 +56,7 @@ class XattrQuota:
     """A `directories.DirectoryQuota` by CephFS's extended attributes."""
 
     freeze = staticmethod(snapshots.freeze)
+    frozen = staticmethod(snapshots.frozen)
     thaw = staticmethod(snapshots.thaw)
 
     def __init__(self, path: str) -> None:

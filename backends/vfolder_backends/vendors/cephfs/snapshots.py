@@ -41,6 +41,18 @@ def freeze(directory: int, name: str) -> int | None:
         if error.errno in _NOT_ALLOWED:
             return None
         raise
+    return _open(directory, path)
+
+
+def frozen(directory: int, name: str) -> int | None:
+    """Open what `freeze` made under this name, None if it is not there."""
+    try:
+        return _open(directory, f"{_SNAPSHOTS}/{_OURS}{name}")
+    except FileNotFoundError:
+        return None
+
+
+def _open(directory: int, path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
 
 

@@ -9,6 +9,7 @@ from vfolder_backends.directories import DirectoryDriver
 from vfolder_backends.driver import ScopeQuota
 from vfolder_backends.facts import Capabilities, Enforcement, Level, Tristate
 from vfolder_backends.port import Limits, StorageBackend, Usage
+from vfolder_backends.tree.reflink import can_reflink
 from vfolder_backends.walked import UsageWalks
 
 _ENFORCEMENT: Final = Enforcement(
@@ -31,7 +32,7 @@ class NoQuota:
 
     def probe(self, root: int) -> tuple[Capabilities, tuple[str, ...]]:
         """Promise nothing."""
-        return Capabilities(_ENFORCEMENT), ()
+        return Capabilities(_ENFORCEMENT, clone="Reflink" if can_reflink(root) else "Copy"), ()
 
     def stored(self, limits: Limits) -> Limits:
         """No limit is kept."""
