@@ -7,9 +7,10 @@ import json
 from uuid import uuid4
 
 import pytest
+from node_rig import ROOT_ID, Node
 
 from e2e.guest.disks import EXT4, XFS, XFS_ACCOUNTING, XFS_PLAIN
-from tests.component.vfolder_csi.conftest import ROOT_ID, Node, base, fails, node
+from tests.component.vfolder_csi.conftest import base, fails, node
 from vfolder_csi.directory import HostPath
 from vfolder_csi.mounts import syscalls
 
@@ -28,7 +29,7 @@ def mounted(node: Node):
         mark = {"layout": 3, "rootID": ROOT_ID}
         (source / ".vfolder" / "root").write_text(json.dumps(mark))
         syscalls.mount(str(source), str(root), "", syscalls.MS_BIND, "")
-        node.add_backend(root.name, HostPath(str(root), ROOT_ID, disk.kind))
+        node.add_backend(root.name, HostPath(str(root), ROOT_ID), disk.kind)
         return root.name
 
     return mount
