@@ -1,6 +1,6 @@
 """Writes docs/behaviour.md: what each storage told and did in the last run of the conformance tier.
 
-python -m e2e.behaviour [REPORT ...]      reports of pytest --junitxml; results/conformance.xml
+python -m e2e.behaviour [REPORT ...]      reports of pytest --junitxml; all in results/
 """
 
 import sys
@@ -12,7 +12,7 @@ from e2e.cluster.paths import REPOSITORY
 from vfolder_backends.testing.conformance.behaviour_rules import PREFIX
 
 TARGET = REPOSITORY / "docs" / "behaviour.md"
-REPORT = REPOSITORY / "results" / "conformance.xml"
+RESULTS = REPOSITORY / "results"
 
 HEAD = """# Behaviour of the storages
 
@@ -50,7 +50,7 @@ def table(found: dict[str, dict[str, str]]) -> str:
 
 def main() -> None:
     """Write the page."""
-    reports = [Path(word) for word in sys.argv[1:]] or [REPORT]
+    reports = [Path(word) for word in sys.argv[1:]] or sorted(RESULTS.glob("*.xml"))
     found = facts(reports)
     if not found:
         sys.exit("no report holds any behaviour: run `python -m e2e.tiers conformance` first")
