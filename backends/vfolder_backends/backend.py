@@ -84,7 +84,10 @@ class TreeBackend:
         """Look whether the storage works and what it can do."""
         async with self._deadline():
             seen = await self._driver.probe()
-        return Health(seen.capabilities, seen.capacity, seen.warnings)
+        able = seen.capabilities
+        if able.clone == "None":
+            able = replace(able, clone="Copy")  # what the storage cannot do, the tree engine can
+        return Health(able, seen.capacity, seen.warnings)
 
     async def metrics(self) -> PerformanceMetrics | None:
         """Rates of the whole storage."""

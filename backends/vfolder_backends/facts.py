@@ -55,7 +55,7 @@ class Capabilities:
     fast_usage: bool = False
     folder_usage: bool = False
     files_count_directories: bool = True
-    clone: str = "None"  # Reflink | Copy | Server | None: how a folder is copied
+    clone: str = "None"  # Reflink | Copy (by us) | Server | None
     snapshot: bool = False
     mount_strategy: str = "PerFolder"
 

@@ -20,7 +20,7 @@ from vfolder_backends.testing.conformance.base import (
     purge_all,
     scope_request,
 )
-from vfolder_backends.testing.conformance.clone_rules import (
+from vfolder_backends.testing.conformance.clone_operations import (
     CLONE,
     COPIES,
     clone_request,

@@ -77,5 +77,5 @@ def capabilities(
         fast_usage=True,
         folder_usage=False,
         files_count_directories=True,
-        clone="Reflink" if reflink else "Copy",
+        clone="Reflink" if reflink else "None",
     )

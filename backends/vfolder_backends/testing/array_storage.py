@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.ids import FolderHex, ScopeHex
@@ -31,6 +31,8 @@ class ArrayUnderTest(TreeUnderTest):
         config: what backends are built from; root and parameters are filled in.
         server: the simulator.
     """
+
+    limits_bind_operator: ClassVar[bool] = False
 
     data: Path = Path("/nowhere")
     config: BackendConfig = dataclasses.field(

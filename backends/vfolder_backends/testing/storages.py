@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.ids import FolderHex, ScopeHex
@@ -109,7 +109,10 @@ class TreeUnderTest(StorageUnderTest):
     Attributes:
         root: an existing empty directory.
         kind: the backend's type.
+        limits_bind_operator: whether what is enforced stops plain writes by us, too.
     """
+
+    limits_bind_operator: ClassVar[bool] = True
 
     root: Path
     kind: str = "vfs"

@@ -44,7 +44,6 @@ _CAPABILITIES: Final = Capabilities(
     fast_usage=True,
     folder_usage=True,
     files_count_directories=True,
-    clone="Copy",
 )
 
 

@@ -32,7 +32,7 @@ class NoQuota:
 
     def probe(self, root: int) -> tuple[Capabilities, tuple[str, ...]]:
         """Promise nothing."""
-        return Capabilities(_ENFORCEMENT, clone="Reflink" if can_reflink(root) else "Copy"), ()
+        return Capabilities(_ENFORCEMENT, clone="Reflink" if can_reflink(root) else "None"), ()
 
     def stored(self, limits: Limits) -> Limits:
         """No limit is kept."""

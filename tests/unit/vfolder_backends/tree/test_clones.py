@@ -18,7 +18,7 @@ from vfolder_backends.testing.conformance.base import (
     purge_all,
     scope_request,
 )
-from vfolder_backends.testing.conformance.clone_rules import CLONE, COPIES, clone_request
+from vfolder_backends.testing.conformance.clone_operations import CLONE, COPIES, clone_request
 from vfolder_backends.testing.storages import TreeUnderTest
 from vfolder_backends.tree import clone_notes
 from vfolder_backends.tree.clone_notes import Note
