@@ -20,6 +20,7 @@ from vfolder_backends.errors import (
 )
 from vfolder_backends.facts import Health, Link, PerformanceMetrics
 from vfolder_backends.ids import FolderHex, ScopeHex
+from vfolder_backends.mountinfo import filesystem_type
 from vfolder_backends.port import (
     BackendRef,
     FolderRequest,
@@ -85,7 +86,10 @@ class TreeBackend:
         async with self._deadline():
             seen = await self._driver.probe()
         able = seen.capabilities
-        if able.clone == "None":
+        if (await self._access.run(filesystem_type)).startswith("nfs"):
+            # The lock that keeps a second actor from a copy under way was not given there in time.
+            able = replace(able, clone="None")
+        elif able.clone == "None":
             able = replace(able, clone="Copy")  # what the storage cannot do, the tree engine can
         return Health(able, seen.capacity, seen.warnings)
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -99,6 +100,8 @@ class CloneRules(Rules):
 
 class TreeCloneRules(StepRules):
     """Clones on a tree, where one can look at what was copied, and stop it at each step."""
+
+    pytestmark: ClassVar = pytest.mark.usefixtures("clones")
 
     def with_source(self, storage: TreeUnderTest) -> Prepare:
         """A preparation: a scope, and in it a folder to be cloned."""
