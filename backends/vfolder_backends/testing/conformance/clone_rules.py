@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -101,8 +100,6 @@ class CloneRules(Rules):
 class TreeCloneRules(StepRules):
     """Clones on a tree, where one can look at what was copied, and stop it at each step."""
 
-    pytestmark: ClassVar = pytest.mark.usefixtures("clones")
-
     def with_source(self, storage: TreeUnderTest) -> Prepare:
         """A preparation: a scope, and in it a folder to be cloned."""
 
@@ -152,6 +149,7 @@ class TreeCloneRules(StepRules):
                 return
         raise AssertionError(f"more than {MAX_STEPS} steps")
 
+    @pytest.mark.usefixtures("clones")
     @pytest.mark.timeout(600)
     @pytest.mark.parametrize("then", ["retry", "delete"])
     async def test_clone_killed(
@@ -177,6 +175,7 @@ class TreeCloneRules(StepRules):
                 return
         raise AssertionError(f"more than {MAX_STEPS} steps")
 
+    @pytest.mark.usefixtures("clones")
     @pytest.mark.timeout(600)
     async def test_clone_made_twice(self, storage: TreeUnderTest, backend: StorageBackend) -> None:
         """Two actors make one clone; once a pod has written into it nobody fills it any more."""
@@ -204,6 +203,7 @@ class TreeCloneRules(StepRules):
             await self.remove_all(storage, backend, things)
         assert ways == {True, False}
 
+    @pytest.mark.usefixtures("clones")
     @pytest.mark.timeout(600)
     async def test_clone_deleted_while_it_is_made(
         self, storage: TreeUnderTest, backend: StorageBackend
@@ -225,6 +225,7 @@ class TreeCloneRules(StepRules):
                 assert differences(source, clone) == []
             await self.remove_all(storage, backend, things)
 
+    @pytest.mark.usefixtures("clones")
     @pytest.mark.timeout(600)
     async def test_source_deleted_while_it_is_copied(
         self, storage: TreeUnderTest, backend: StorageBackend
@@ -246,6 +247,7 @@ class TreeCloneRules(StepRules):
             assert differences(source, clone) == []
             await self.remove_all(storage, backend, things)
 
+    @pytest.mark.usefixtures("clones")
     async def test_clone_of_many_files_over_many_calls(
         self, storage: TreeUnderTest, backend: StorageBackend, folder: FolderHex
     ) -> None:
@@ -281,6 +283,7 @@ class TreeCloneRules(StepRules):
         await backend.ensure_folder(clone_request())
         assert not (clone / "later").exists()
 
+    @pytest.mark.usefixtures("clones")
     async def test_clone_begun_of_another_source(
         self, storage: TreeUnderTest, backend: StorageBackend, folder: FolderHex
     ) -> None:
@@ -300,6 +303,7 @@ class TreeCloneRules(StepRules):
         await until_live(backend, other)
         assert list(storage.path(SCOPE, CLONE).iterdir()) == []
 
+    @pytest.mark.usefixtures("clones")
     async def test_clone_over_the_quota(
         self,
         storage: TreeUnderTest,
@@ -336,6 +340,7 @@ class TreeCloneRules(StepRules):
         assert used is not None
         assert (used.bytes or 0) >= 3 * MIB
 
+    @pytest.mark.usefixtures("clones")
     async def test_clone_thrown_away_leaves_nothing(
         self, storage: TreeUnderTest, backend: StorageBackend, folder: FolderHex
     ) -> None:
