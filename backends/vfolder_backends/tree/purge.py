@@ -5,6 +5,7 @@ mark go; and its empty directory goes last. So a mark without a directory always
 never a purge cut short, and an empty `.purge-` directory without a mark is only a name to remove.
 """
 
+import errno
 from contextlib import suppress
 
 from vfolder_backends.driver import Freezing
@@ -40,7 +41,7 @@ def purge(
     """
     files.sweep_temporaries(root)
     budget = Budget(policy.budget, stop_at, rate=policy.per_second)
-    folders = 0
+    folders, disturbed = 0, False
     failures: list[OSError | BackendError] = []
     for folder, aside in places.asides_in(root, scope):
         try:
@@ -62,10 +63,13 @@ def purge(
         except FileNotFoundError:
             continue  # restored, or another purge was quicker
         except (OSError, BackendError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ESTALE:
+                disturbed = True  # on NFS: another purge removed what we had open
+                continue
             failures.append(error)
     if failures:
         raise failures[0]
-    return PurgeResult(folders, budget.removed, more=False)
+    return PurgeResult(folders, budget.removed, more=disturbed)
 
 
 def _purge_one(
