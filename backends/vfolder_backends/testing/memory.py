@@ -67,6 +67,8 @@ class MemoryBackend:
             raise Unavailable(f"backend {self._config.name!r} is closed")
         late = storage.latency >= self._config.call_timeout
         await asyncio.sleep(min(storage.latency, self._config.call_timeout))
+        if (gate := storage.gates.get(method)) is not None:
+            await asyncio.wait_for(gate.wait(), self._config.call_timeout)
         fault = storage.take_fault(method)
         if fault is not None and not fault.after:
             raise fault.error

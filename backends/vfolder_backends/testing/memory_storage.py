@@ -1,5 +1,6 @@
 """The storage behind the in-memory backend: dictionaries, and every misfortune on demand."""
 
+import asyncio
 import secrets
 import time
 from collections import Counter
@@ -115,6 +116,7 @@ class MemoryStorage:
         warnings: what probes report.
         performance: what `metrics` reports.
         latency: seconds that each call takes; beyond a backend's deadline it acts all the same.
+        gates: methods whose calls wait, within their deadline, until the event is set.
         surveys: what a survey of a scope reports; None for the others.
         exists: whether there is a root directory at all.
         settling: how many more calls of `ensure_scope` report that work goes on.
@@ -129,6 +131,7 @@ class MemoryStorage:
         self.performance: PerformanceMetrics | None = None
         self.surveys: dict[ScopeHex, Survey] = {}
         self.latency = 0.0
+        self.gates: dict[str, asyncio.Event] = {}
         self.exists = True
         self.settling = 0
         self.copy_files = 100_000

@@ -196,7 +196,8 @@ class FolderReconciler(Reconciler[VFolderStatus]):
         if body is None or body["metadata"].get("deletionTimestamp"):
             return
         status = body.get("status") or {}
-        if state.phase is not FolderPhase.LIVE or not is_true(body, "Ready"):
+        seen = status.get("observedGeneration") == body["metadata"]["generation"]
+        if not seen or state.phase is not FolderPhase.LIVE or not is_true(body, "Ready"):
             self._ctx.enqueue(key)
             return
         handle = VolumeHandle.parse(status["volumeHandle"])

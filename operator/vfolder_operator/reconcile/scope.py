@@ -219,6 +219,7 @@ class ScopeReconciler(Reconciler[QuotaScopeStatus]):
         old = self.old_status(body)
         drift = find((body.get("status") or {}).get("conditions"), "Drifted")
         settled = is_true(body, "Ready") and drift is not None and drift["status"] == "False"
+        settled = settled and old.observed_generation == body["metadata"]["generation"]
         if not settled or limits_status(state.limits) != old.limits or old.scope_id is None:
             self._ctx.enqueue(key)
             return

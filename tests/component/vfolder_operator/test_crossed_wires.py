@@ -1,5 +1,6 @@
 """Objects that share a name, a claim or a storage never get at each other's data."""
 
+import asyncio
 import json
 import pathlib
 import time
@@ -172,6 +173,31 @@ async def test_a_scope_is_not_made_again_on_a_storage_that_was_rolled_back(api: 
         storage.tree.scopes.clear()
         await api.until_reason(Kinds.SCOPE, "research", "DataMissing")
         assert storage.tree.scopes == {}
+
+
+async def test_a_sweep_does_not_call_a_change_done_that_nobody_made_yet(api: Api) -> None:
+    storage = MemoryStorage()
+    async with running_operator(api, storage):
+        await api.backend({"drift": {"interval": "1s"}})
+        await api.scope()
+        await api.folder()
+        await api.until_ready(Kinds.FOLDER, "data")
+        gates = [
+            storage.gates.setdefault(f"ensure_{w}", asyncio.Event()) for w in ("scope", "folder")
+        ]
+        changed = {
+            Kinds.SCOPE: await api.scope({"limits": {"bytes": "Unlimited"}}),
+            Kinds.FOLDER: await api.folder({"mode": "2750"}),
+        }
+        await after_sweeps(storage, 6)
+        for kind, body in changed.items():
+            seen = await api.get(kind, body["metadata"]["name"])
+            assert seen["status"]["observedGeneration"] < body["metadata"]["generation"], kind
+        for gate in gates:
+            gate.set()
+        scope = await api.until_ready(Kinds.SCOPE, "research")
+        assert scope["status"]["limits"] == {}
+        await api.until_ready(Kinds.FOLDER, "data")
 
 
 async def test_drift_stays_reported_and_is_not_taken_for_a_wish(api: Api) -> None:
