@@ -14,6 +14,7 @@ _MODULES: Final[Mapping[str, str]] = {
     "onefs": "onefs.simulator",
     "netapp": "netapp.simulator",
     "vast": "vast.simulator",
+    "gpfs": "gpfs.simulator",
     "weka": "weka.simulator",
 }
 

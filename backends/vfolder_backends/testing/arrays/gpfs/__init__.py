@@ -1,0 +1,1 @@
+"""A simulated IBM Storage Scale cluster."""

@@ -1,0 +1,1 @@
+"""IBM Storage Scale: filesets and fileset quotas, management REST v2."""
