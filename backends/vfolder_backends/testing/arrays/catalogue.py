@@ -15,6 +15,7 @@ _MODULES: Final[Mapping[str, str]] = {
     "netapp": "netapp.simulator",
     "vast": "vast.simulator",
     "gpfs": "gpfs.simulator",
+    "hammerspace": "hammerspace.simulator",
     "weka": "weka.simulator",
 }
 

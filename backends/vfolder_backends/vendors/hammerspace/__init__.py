@@ -1,0 +1,1 @@
+"""Hammerspace: shares with a size limit, REST v1.2."""
