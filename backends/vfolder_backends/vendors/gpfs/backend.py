@@ -147,7 +147,7 @@ class GpfsDriver:
             return
 
     async def metrics(self) -> PerformanceMetrics | None:
-        """None: the interface passes on queries of a collector, whose answers are not documented."""
+        """None: what the collector behind the interface answers is not documented."""
         return None
 
     async def prepare(self, scope: ScopeHex, ref: BackendRef) -> BackendRef:

@@ -1,4 +1,4 @@
-"""What a Storage Scale file system can do, and what it does not do until somebody switches it on."""
+"""What a Storage Scale file system can do, and what is off until somebody switches it on."""
 
 from typing import Final
 
