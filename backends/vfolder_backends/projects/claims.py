@@ -28,6 +28,7 @@ from vfolder_backends.layout import (
 )
 from vfolder_backends.openat import directory
 from vfolder_backends.projects import syscalls
+from vfolder_backends.projects.accounting import KERNEL, Accounting
 from vfolder_backends.projects.syscalls import Project
 from vfolder_backends.tree import files
 
@@ -39,18 +40,18 @@ _SETTLED_SECONDS: Final = 600.0
 """A claim without a mark that is younger may be one that an allocation under way just made."""
 
 
-def project_of(root: int, scope: ScopeHex) -> Project | None:
+def project_of(root: int, scope: ScopeHex, via: Accounting = KERNEL) -> Project | None:
     """The project of the scope's directory, None where there is no directory."""
     try:
         with directory(root, scope.value) as container:
-            return syscalls.get_project(container)
+            return via.get_project(container)
     except FileNotFoundError:
         return None
 
 
-def tagged(root: int, scope: ScopeHex) -> int | None:
+def tagged(root: int, scope: ScopeHex, via: Accounting = KERNEL) -> int | None:
     """The id of that project, 0 for none; None where there is no directory."""
-    project = project_of(root, scope)
+    project = project_of(root, scope, via)
     return None if project is None else project.id
 
 
@@ -86,7 +87,7 @@ def last(root: int) -> int:
     return int(text) if _NUMBER.fullmatch(text) else 0
 
 
-def confirm(root: int, scope: ScopeHex) -> int | None:
+def confirm(root: int, scope: ScopeHex, via: Accounting = KERNEL) -> int | None:
     """Return the id that the scope's mark names, its claim written again if it is gone.
 
     None where there is no mark, or where somebody else took the id meanwhile: the mark is then
@@ -96,7 +97,7 @@ def confirm(root: int, scope: ScopeHex) -> int | None:
     if project is None:
         return None
     holder = claimant(root, project)
-    if holder is None and (tagged(root, scope) == project or _free(root, project)):
+    if holder is None and (tagged(root, scope, via) == project or _free(root, project, via)):
         holder = _write_claim(root, scope, project)
     if holder == scope.value:
         return project
@@ -104,7 +105,9 @@ def confirm(root: int, scope: ScopeHex) -> int | None:
     return None
 
 
-def claim(root: int, scope: ScopeHex, candidate: int) -> tuple[int | None, int]:
+def claim(
+    root: int, scope: ScopeHex, candidate: int, via: Accounting = KERNEL
+) -> tuple[int | None, int]:
     """Claim a candidate for a scope that has no id.
 
     Returns:
@@ -112,17 +115,17 @@ def claim(root: int, scope: ScopeHex, candidate: int) -> tuple[int | None, int]:
         the candidate is taken; and from where on to ask for the next one.
     """
     holder = claimant(root, candidate)
-    if holder is None and _free(root, candidate):
+    if holder is None and _free(root, candidate, via):
         # First, so that what a kill leaves of this claim is in nobody's way.
         if candidate > last(root):
             with files.made_directory(root, PROJECTS_PATH) as folder:
                 files.replace(root, folder, LAST_PROJECT, b"%d\n" % candidate)
         holder = _write_claim(root, scope, candidate)
     if holder != scope.value:
-        return None, _next_free(root, candidate + 1)
-    if not _free(root, candidate):  # somebody charged something to it in between
+        return None, _next_free(root, candidate + 1, via)
+    if not _free(root, candidate, via):  # somebody charged something to it in between
         _withdraw(root, scope, candidate)
-        return None, _next_free(root, candidate + 1)
+        return None, _next_free(root, candidate + 1, via)
     with suppress(FileExistsError):
         _write_mark(root, scope, candidate)
     project = marked(root, scope)
@@ -131,10 +134,10 @@ def claim(root: int, scope: ScopeHex, candidate: int) -> tuple[int | None, int]:
     return project, candidate + 1
 
 
-def take(root: int, scope: ScopeHex, project: int) -> bool:
+def take(root: int, scope: ScopeHex, project: int, via: Accounting = KERNEL) -> bool:
     """Claim the id that an existing scope's directory carries; False if another scope claims it."""
     holder = claimant(root, project) or _write_claim(root, scope, project)
-    if holder is None or (holder != scope.value and not _gone(root, holder, project)):
+    if holder is None or (holder != scope.value and not _gone(root, holder, project, via)):
         return False
     with files.made_directory(root, PROJECTS_PATH) as folder:
         files.replace(root, folder, project_mark_name(scope), _content(project))
@@ -143,7 +146,7 @@ def take(root: int, scope: ScopeHex, project: int) -> bool:
     return True
 
 
-def give_back(root: int, scope: ScopeHex) -> None:
+def give_back(root: int, scope: ScopeHex, via: Accounting = KERNEL) -> None:
     """Let go of the id of a scope whose directory is gone, its limits removed.
 
     What the kernel still charges to the id, as XFS does for a moment, or for good if it is
@@ -152,8 +155,8 @@ def give_back(root: int, scope: ScopeHex) -> None:
     project = marked(root, scope)
     if project is None:
         return
-    if claimant(root, project) == scope.value and counts(root, project, 0):
-        _close(root, project)
+    if claimant(root, project) == scope.value and counts(root, project, 0, via):
+        _close(root, project, via)
     _remove(root, project_mark_name(scope))
 
 
@@ -164,7 +167,7 @@ def drop(root: int, scope: ScopeHex, project: int) -> None:
     _withdraw(root, scope, project)
 
 
-def sweep(root: int) -> int:
+def sweep(root: int, via: Accounting = KERNEL) -> int:
     """Finish what `give_back` or a crash left: claims of scopes that have nothing of that id.
 
     Returns:
@@ -177,15 +180,15 @@ def sweep(root: int) -> int:
         kept += 1
         project = int(name)
         holder = claimant(root, project)
-        if holder is None or not _old(root, name) or not _gone(root, holder, project):
+        if holder is None or not _old(root, name) or not _gone(root, holder, project, via):
             continue
-        if syscalls.get_quota(root, project).inodes_used == 0:
-            _close(root, project)
+        if via.get_quota(root, project).inodes_used == 0:
+            _close(root, project, via)
             kept -= 1
     return kept
 
 
-def counts(root: int, project: int, inodes: int) -> bool:
+def counts(root: int, project: int, inodes: int, via: Accounting = KERNEL) -> bool:
     """Whether so many inodes are charged to a project, now or within a moment.
 
     XFS gives inodes back in the background; asking for the file system's size hurries it on.
@@ -193,7 +196,7 @@ def counts(root: int, project: int, inodes: int) -> bool:
     for attempt in range(_TRIES):
         if attempt:
             time.sleep(_PATIENCE / _TRIES)
-        if syscalls.get_quota(root, project).inodes_used == inodes:
+        if via.get_quota(root, project).inodes_used == inodes:
             return True
         os.fstatvfs(root)
     return False
@@ -204,35 +207,35 @@ def _withdraw(root: int, scope: ScopeHex, project: int) -> None:
         _remove(root, str(project))
 
 
-def _close(root: int, project: int) -> None:
+def _close(root: int, project: int, via: Accounting = KERNEL) -> None:
     """Remove limits, then the claim: the kernel's table still shows an id that has limits."""
-    if not syscalls.get_quota(root, project).unused:
-        syscalls.set_limits(root, project, 0, 0)
+    if not via.get_quota(root, project).unused:
+        via.set_limits(root, project, 0, 0)
     _remove(root, str(project))
 
 
-def _gone(root: int, holder: str, project: int) -> bool:
+def _gone(root: int, holder: str, project: int, via: Accounting = KERNEL) -> bool:
     """Whether the scope that a claim names has nothing to do with the id."""
     try:
         scope = ScopeHex(holder)
     except ValueError:
         return True
     try:
-        return marked(root, scope) != project and tagged(root, scope) != project
+        return marked(root, scope) != project and tagged(root, scope, via) != project
     except (NotOurs, OSError):
         return False  # damaged or not readable: it may be in use
 
 
-def _free(root: int, project: int) -> bool:
-    return syscalls.get_quota(root, project).unused
+def _free(root: int, project: int, via: Accounting = KERNEL) -> bool:
+    return via.get_quota(root, project).unused
 
 
-def _next_free(root: int, first: int) -> int:
+def _next_free(root: int, first: int, via: Accounting = KERNEL) -> int:
     """The first id from `first` on that is neither in the kernel's table nor claimed here."""
     claimed = {
         int(name) for name in files.list_names(root, PROJECTS_PATH) if _NUMBER.fullmatch(name)
     }
-    for quota in syscalls.list_quotas(root, first):
+    for quota in via.list_quotas(root, first):
         if quota.unused:
             continue
         while first in claimed and first < quota.id:

@@ -16,7 +16,8 @@ from typing import Final
 from vfolder_backends.ids import ScopeHex
 from vfolder_backends.layout import new_scope_name
 from vfolder_backends.openat import directory, rename_noreplace
-from vfolder_backends.projects import claims, syscalls
+from vfolder_backends.projects import claims
+from vfolder_backends.projects.accounting import KERNEL, Accounting
 from vfolder_backends.projects.claims import PROJECTS_PATH
 from vfolder_backends.projects.syscalls import Project
 from vfolder_backends.tree import files
@@ -34,9 +35,9 @@ class Made(Enum):
     DISTURBED = auto()  # another actor was at it in the same moment
 
 
-def make(root: int, scope: ScopeHex, project: int) -> Made:
+def make(root: int, scope: ScopeHex, project: int, via: Accounting = KERNEL) -> Made:
     """Make the scope's directory with its project, unless it is there."""
-    if claims.tagged(root, scope) is not None:
+    if claims.tagged(root, scope, via) is not None:
         return Made.THERE
     name = new_scope_name(scope)
     with files.made_directory(root, PROJECTS_PATH) as aside:
@@ -46,10 +47,10 @@ def make(root: int, scope: ScopeHex, project: int) -> Made:
             return Made.DISTURBED
         try:
             wanted = Project(project, inherits=True)
-            if syscalls.get_project(fd) != wanted:
-                syscalls.set_project(fd, wanted)
+            if via.get_project(fd) != wanted:
+                via.set_project(fd, wanted)
             # One that was lost just before may still be counted for a moment.
-            alone = claims.counts(root, project, 1)
+            alone = claims.counts(root, project, 1, via)
         finally:
             os.close(fd)
         try:
@@ -65,30 +66,30 @@ def make(root: int, scope: ScopeHex, project: int) -> Made:
             return Made.THERE
     if alone:
         return Made.THERE
-    if claims.tagged(root, scope) is not None:
+    if claims.tagged(root, scope, via) is not None:
         return Made.THERE  # another actor's, charged to the same id: that was the second inode
     claims.drop(root, scope, project)
     return Made.TAKEN
 
 
-def remove(root: int, scope: ScopeHex) -> None:
+def remove(root: int, scope: ScopeHex, via: Accounting = KERNEL) -> None:
     """Remove the empty directory, then the limits, then the claim; each may be done already.
 
     Raises:
         OSError: ENOTEMPTY; nothing was changed then.
     """
-    project = claims.tagged(root, scope)
+    project = claims.tagged(root, scope, via)
     if project and claims.marked(root, scope) != project:
         # The directory decides, and once it is gone only the mark leads to its limits.
-        claims.take(root, scope, project)
+        claims.take(root, scope, project, via)
     with suppress(FileNotFoundError):
         os.rmdir(scope.value, dir_fd=root)
-    discard(root, scope)
+    discard(root, scope, via)
 
 
-def discard(root: int, scope: ScopeHex) -> None:
+def discard(root: int, scope: ScopeHex, via: Accounting = KERNEL) -> None:
     """Let go of what was reserved for a scope that has no directory (any more)."""
-    if claims.tagged(root, scope) is not None:
+    if claims.tagged(root, scope, via) is not None:
         return
     try:
         with directory(root, PROJECTS_PATH) as aside:
@@ -96,4 +97,4 @@ def discard(root: int, scope: ScopeHex) -> None:
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise
-    claims.give_back(root, scope)
+    claims.give_back(root, scope, via)

@@ -26,6 +26,7 @@ from vfolder_backends.projects import (
     syscalls,
     tagging,
 )
+from vfolder_backends.projects.accounting import KERNEL, Accounting
 from vfolder_backends.projects.containers import Made
 from vfolder_backends.projects.facts import Flavour
 from vfolder_backends.projects.quotas import REF
@@ -34,7 +35,6 @@ from vfolder_backends.projects.tagging import Tally
 from vfolder_backends.tree.reflink import can_reflink
 
 _TRIES: Final = 64
-_BATCH: Final = 4096
 _SHARE: Final = 0.5  # of a call's deadline, for work that goes on in the next call
 _SWEEP_SECONDS: Final = 3600.0
 
@@ -48,11 +48,21 @@ class ProjectDriver:
         config: how pods get at folders, and where ids come from.
         first: the lowest id to take.
         last: the highest one.
+        via: who knows projects and limits.
     """
 
+    _batch = 4096  # scopes that one call in the pool reads
+
     def __init__(
-        self, access: RootAccess, flavour: Flavour, config: BackendConfig, first: int, last: int
+        self,
+        access: RootAccess,
+        flavour: Flavour,
+        config: BackendConfig,
+        first: int,
+        last: int,
+        via: Accounting = KERNEL,
     ) -> None:
+        self._via = via
         self._access = access
         self._flavour = flavour
         self._config = config
@@ -89,7 +99,7 @@ class ProjectDriver:
         if not self._reflink:  # asked again: a full disk says no as well
             self._reflink = can_reflink(root)
         if time.monotonic() - self._swept_at > _SWEEP_SECONDS:
-            claims.sweep(root)
+            claims.sweep(root, self._via)
             self._swept_at = time.monotonic()
         able = facts.capabilities(
             self._flavour, self._config, self._granularity, reflink=self._reflink
@@ -106,20 +116,20 @@ class ProjectDriver:
         Where there is a directory already nothing is written: whether it may be taken is not
         decided yet, and `settle` does what it needs.
         """
-        there, known = await self._access.run(_known, scope)
+        there, known = await self._access.run(_known, scope, self._via)
         if there:
             return {REF: known} if known else {}
         return {REF: await self._allocate(scope, ref)}
 
     async def _allocate(self, scope: ScopeHex, ref: BackendRef) -> int:
-        project: int | None = await self._access.run(claims.confirm, scope)
+        project: int | None = await self._access.run(claims.confirm, scope, self._via)
         if project is not None:
             return project
         noted = str(ref.get(REF, ""))
         recorded = int(noted) if noted.isdecimal() else 0
         if self._first <= recorded <= self._last:
             # Recorded, and lost on the disk: still the best candidate, if nobody has it.
-            project, _ = await self._access.run(claims.claim, scope, recorded)
+            project, _ = await self._access.run(claims.claim, scope, recorded, self._via)
         at_least = max(self._first, await self._access.run(claims.last) + 1)
         for _ in range(_TRIES):
             if project is not None:
@@ -130,14 +140,14 @@ class ProjectDriver:
                     f"no project id is left from {self._first} to {self._last} on file system"
                     f" {self._space}; raise parameters.projectIDTo"
                 )
-            project, at_least = await self._access.run(claims.claim, scope, candidate)
+            project, at_least = await self._access.run(claims.claim, scope, candidate, self._via)
         raise Unavailable(f"no free project id after {_TRIES} tries; try again")
 
     async def create(self, scope: ScopeHex, ref: BackendRef) -> None:
         """Make the directory with its project; takes another id where that one is not ours."""
         for _ in range(_TRIES):
             project = await self._allocate(scope, ref)
-            made = await self._access.run(containers.make, scope, project)
+            made = await self._access.run(containers.make, scope, project, self._via)
             if made is Made.THERE:
                 return
             if made is Made.TAKEN:
@@ -155,10 +165,10 @@ class ProjectDriver:
             project = await self._allocate(scope, {})
         await self._access.run(tagging.begin, scope, project)
         stop_at = time.monotonic() + self._access.timeout * _SHARE
-        return await self._access.run(tagging.tag, scope, project, stop_at)
+        return await self._access.run(tagging.tag, scope, project, stop_at, self._via)
 
     def _settled_project(self, root: int, scope: ScopeHex) -> int | None:
-        found, mark = claims.project_of(root, scope), claims.marked(root, scope)
+        found, mark = claims.project_of(root, scope, self._via), claims.marked(root, scope)
         if found is None:
             raise NotFound(f"scope {scope} is not there (any more)")
         if mark is None or found != Project(mark, inherits=True):
@@ -167,12 +177,12 @@ class ProjectDriver:
 
     def _take(self, root: int, scope: ScopeHex) -> int | None:
         """Claim the id that the directory carries, None if it carries none."""
-        tag = claims.tagged(root, scope)
+        tag = claims.tagged(root, scope, self._via)
         if not tag:
             return None
         # Noted before it is marked: the mark of a tagged directory says that nothing is left to do.
         tagging.begin(root, scope, tag)
-        if not claims.take(root, scope, tag):
+        if not claims.take(root, scope, tag, self._via):
             holder = claims.claimant(root, tag)
             raise NotOurs(
                 f"the directory of scope {scope} carries project id {tag}, which scope {holder}"
@@ -182,22 +192,26 @@ class ProjectDriver:
 
     async def read(self, scope: ScopeHex) -> ScopeQuota:
         """Read one directory's project."""
-        return await self._access.run(quotas.read, scope, self._enforcement)
+        return await self._access.run(quotas.read, scope, self._enforcement, self._via)
 
     async def read_all(
         self, scopes: Sequence[ScopeHex]
     ) -> AsyncIterator[tuple[ScopeHex, ScopeQuota]]:
         """Read the kernel's table once for all, or once for some thousands."""
-        for start in range(0, len(scopes), _BATCH):
-            batch = scopes[start : start + _BATCH]
-            for item in await self._access.run(quotas.read_all, batch, self._enforcement):
+        for start in range(0, len(scopes), self._batch):
+            batch = scopes[start : start + self._batch]
+            for item in await self._access.run(
+                quotas.read_all, batch, self._enforcement, self._via
+            ):
                 yield item
 
     async def survey(self, scope: ScopeHex) -> Survey | None:
         """Walk for entries that are charged elsewhere."""
         cursor, tally = self._surveys.pop(scope, (None, Tally()))
         stop_at = time.monotonic() + self._access.timeout * _SHARE
-        cursor = await self._access.run(tagging.find_escaped, scope, cursor, tally, stop_at)
+        cursor = await self._access.run(
+            tagging.find_escaped, scope, cursor, tally, stop_at, self._via
+        )
         if cursor is not None:
             self._surveys[scope] = cursor, tally
         examples = tuple(f"{scope}/{path}" for path in tally.examples)
@@ -206,33 +220,33 @@ class ProjectDriver:
 
     async def write(self, scope: ScopeHex, limits: Limits) -> None:
         """Set both limits of one directory's project."""
-        await self._access.run(quotas.write, scope, limits, self._granularity)
+        await self._access.run(quotas.write, scope, limits, self._granularity, self._via)
 
     async def release(self, scope: ScopeHex) -> None:
         """Remove the directory, then its limits, then what is noted of its id."""
-        await self._access.run(_release, scope)
+        await self._access.run(_release, scope, self._via)
         self._surveys.pop(scope, None)
 
     async def cancel(self, scope: ScopeHex) -> None:
         """Give back the id of a scope that was never made."""
-        await self._access.run(_discard, scope)
+        await self._access.run(_discard, scope, self._via)
 
     async def close(self) -> None:
         """Nothing is kept open."""
 
 
-def _known(root: int, scope: ScopeHex) -> tuple[bool, int | None]:
+def _known(root: int, scope: ScopeHex, via: Accounting) -> tuple[bool, int | None]:
     """Whether the scope's directory is there, and the id that it carries or that is reserved."""
-    tag = claims.tagged(root, scope)
+    tag = claims.tagged(root, scope, via)
     return tag is not None, tag or claims.marked(root, scope)
 
 
-def _release(root: int, scope: ScopeHex) -> None:
-    containers.remove(root, scope)
+def _release(root: int, scope: ScopeHex, via: Accounting) -> None:
+    containers.remove(root, scope, via)
     tagging.forget(root, scope)
 
 
-def _discard(root: int, scope: ScopeHex) -> None:
-    containers.discard(root, scope)
-    if claims.project_of(root, scope) is None:
+def _discard(root: int, scope: ScopeHex, via: Accounting) -> None:
+    containers.discard(root, scope, via)
+    if claims.project_of(root, scope, via) is None:
         tagging.forget(root, scope)

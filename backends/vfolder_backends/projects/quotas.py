@@ -12,15 +12,12 @@ from vfolder_backends.facts import Enforcement
 from vfolder_backends.ids import ScopeHex
 from vfolder_backends.openat import directory
 from vfolder_backends.port import Limits, Usage
-from vfolder_backends.projects import syscalls
+from vfolder_backends.projects.accounting import KERNEL, Accounting
 from vfolder_backends.projects.syscalls import Quota
 from vfolder_backends.sizes import round_up
 
 REF: Final = "projectID"
 """The key of the project id in a `port.BackendRef`."""
-
-_FEW: Final = 16
-"""Up to so many scopes are looked up one by one: the whole table may be long."""
 
 
 def stored(limits: Limits, granularity: int) -> Limits:
@@ -29,7 +26,9 @@ def stored(limits: Limits, granularity: int) -> Limits:
     return Limits(size, limits.files)
 
 
-def write(root: int, scope: ScopeHex, limits: Limits, granularity: int) -> None:
+def write(
+    root: int, scope: ScopeHex, limits: Limits, granularity: int, via: Accounting = KERNEL
+) -> None:
     """Set both limits of the project of a scope's directory.
 
     Raises:
@@ -37,49 +36,42 @@ def write(root: int, scope: ScopeHex, limits: Limits, granularity: int) -> None:
         Misconfigured: a limit is larger than the file system can keep.
     """
     with directory(root, scope.value) as container:
-        project = syscalls.get_project(container).id
+        project = via.get_project(container).id
     if not project:
         raise Unavailable(
             f"scope {scope}: the directory has no project id (any more); it gets one first"
         )
     wanted = stored(limits, granularity)
     try:
-        syscalls.set_limits(root, project, wanted.bytes or 0, wanted.files or 0)
+        via.set_limits(root, project, wanted.bytes or 0, wanted.files or 0)
     except OSError as error:
         if error.errno != errno.ERANGE:
             raise
         raise Misconfigured(f"limits {limits} are larger than the file system can keep") from error
 
 
-def read(root: int, scope: ScopeHex, enforcement: Enforcement) -> ScopeQuota:
+def read(
+    root: int, scope: ScopeHex, enforcement: Enforcement, via: Accounting = KERNEL
+) -> ScopeQuota:
     """Read limits and usage of a scope; without a project it has neither."""
     with directory(root, scope.value) as container:
-        project = syscalls.get_project(container).id
+        project = via.get_project(container).id
     if not project:
         return ScopeQuota(Limits(), None, enforcement)
-    return _quota(syscalls.get_quota(root, project), time.time(), enforcement)
+    return _quota(via.get_quota(root, project), time.time(), enforcement)
 
 
 def read_all(
-    root: int, scopes: Iterable[ScopeHex], enforcement: Enforcement
+    root: int, scopes: Iterable[ScopeHex], enforcement: Enforcement, via: Accounting = KERNEL
 ) -> list[tuple[ScopeHex, ScopeQuota]]:
     """Read many scopes below the root in one pass; those that vanish are left out."""
     projects: list[tuple[ScopeHex, int]] = []
     for scope in scopes:
         with suppress(FileNotFoundError), directory(root, scope.value) as container:
-            projects.append((scope, syscalls.get_project(container).id))
+            projects.append((scope, via.get_project(container).id))
     ids = [project for _, project in projects if project]
     now = time.time()
-    if len(ids) <= _FEW:
-        table = {project: syscalls.get_quota(root, project) for project in ids}
-    else:
-        wanted, last = set(ids), max(ids)
-        table = {}
-        for quota in syscalls.list_quotas(root, min(ids)):
-            if quota.id > last:
-                break
-            if quota.id in wanted:
-                table[quota.id] = quota
+    table = via.get_quotas(root, ids)
     nothing = ScopeQuota(Limits(), None, enforcement)
     return [
         (

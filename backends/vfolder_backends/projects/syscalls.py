@@ -19,7 +19,7 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,6 +59,8 @@ MAX_PROJECT: Final = 0xFFFFFFFE
 
 QUOTA_CHANGE: Final = "vfolder.quotactl"
 """The audit event raised before limits are changed, as `os` does before it changes something."""
+
+_FEW: Final = 16
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -132,6 +134,20 @@ def list_quotas(fd: int, first: int = 1) -> Iterator[Quota]:
             raise
         yield found
         first = found.id + 1
+
+
+def get_quotas(fd: int, projects: Collection[int]) -> Mapping[int, Quota]:
+    """Read many in one pass over the table, few one by one: the table may be long."""
+    if len(projects) <= _FEW:
+        return {project: get_quota(fd, project) for project in projects}
+    wanted, last = set(projects), max(projects)
+    found = {}
+    for quota in list_quotas(fd, min(projects)):
+        if quota.id > last:
+            break
+        if quota.id in wanted:
+            found[quota.id] = quota
+    return found
 
 
 def _get(fd: int, command: int, project: int) -> Quota:

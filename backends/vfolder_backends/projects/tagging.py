@@ -22,7 +22,7 @@ from vfolder_backends.ids import ScopeHex
 from vfolder_backends.layout import tagging_note_name
 from vfolder_backends.openat import directory, open_beneath
 from vfolder_backends.port import Progress
-from vfolder_backends.projects import syscalls
+from vfolder_backends.projects.accounting import KERNEL, Accounting
 from vfolder_backends.projects.claims import PROJECTS_PATH
 from vfolder_backends.projects.syscalls import Project
 from vfolder_backends.tree import files
@@ -70,7 +70,9 @@ def forget(root: int, scope: ScopeHex) -> None:
         os.unlink(tagging_note_name(scope), dir_fd=folder)
 
 
-def tag(root: int, scope: ScopeHex, project: int, stop_at: float) -> Progress | None:
+def tag(
+    root: int, scope: ScopeHex, project: int, stop_at: float, via: Accounting = KERNEL
+) -> Progress | None:
     """Give the project to all that lies in the scope's tree and has none; foreign ones stay.
 
     Goes on where the note says, and keeps it up to date, so it may be killed at any point.
@@ -83,11 +85,11 @@ def tag(root: int, scope: ScopeHex, project: int, stop_at: float) -> Progress | 
     wanted = Project(project, inherits=True)
     with directory(root, scope.value) as container:
         # The top first, then each directory before its content: what is made meanwhile inherits.
-        if syscalls.get_project(container) != wanted:
-            _charge(container, wanted)
+        if via.get_project(container) != wanted:
+            _charge(container, wanted, via)
         after = visit(
             container,
-            _tagger(wanted, tally),
+            _tagger(wanted, tally, via),
             stop=Stop(stop_at),
             cursor=cursor,
             threads=_THREADS,
@@ -106,7 +108,7 @@ def tag(root: int, scope: ScopeHex, project: int, stop_at: float) -> Progress | 
     )
 
 
-def _tagger(wanted: Project, tally: Tally) -> Callable[[Batch], None]:
+def _tagger(wanted: Project, tally: Tally, via: Accounting) -> Callable[[Batch], None]:
     def tag_batch(batch: Batch) -> None:
         other, untaggable = [], 0
         for name, kind in batch.entries:
@@ -116,12 +118,12 @@ def _tagger(wanted: Project, tally: Tally) -> Callable[[Batch], None]:
             with _opened(batch.parent, name, kind) as fd:
                 if fd is None:
                     continue
-                found = syscalls.get_project(fd)
+                found = via.get_project(fd)
                 if found.id not in (0, wanted.id):
                     other.append(name)
                 elif found.id == 0 or (kind is Kind.DIRECTORY and not found.inherits):
                     try:
-                        _charge(fd, Project(wanted.id, inherits=kind is Kind.DIRECTORY))
+                        _charge(fd, Project(wanted.id, inherits=kind is Kind.DIRECTORY), via)
                     except PermissionError:  # immutable; that we may charge, the top has shown
                         untaggable += 1
         tally.add(batch, other, untaggable)
@@ -130,7 +132,12 @@ def _tagger(wanted: Project, tally: Tally) -> Callable[[Batch], None]:
 
 
 def find_escaped(
-    root: int, scope: ScopeHex, cursor: str | None, tally: Tally, stop_at: float
+    root: int,
+    scope: ScopeHex,
+    cursor: str | None,
+    tally: Tally,
+    stop_at: float,
+    via: Accounting = KERNEL,
 ) -> str | None:
     """Go on with a walk that looks for entries charged elsewhere; nothing is changed.
 
@@ -140,12 +147,13 @@ def find_escaped(
         cursor: where an earlier call stopped.
         tally: counts on; paths are relative to the scope.
         stop_at: `time.monotonic()` after which nothing more is begun.
+        via: who knows projects.
 
     Returns:
         Where to go on, None when all was looked at.
     """
     with directory(root, scope.value) as container:
-        project = syscalls.get_project(container).id
+        project = via.get_project(container).id
 
         def look(batch: Batch) -> None:
             other, untaggable = [], 0
@@ -156,7 +164,7 @@ def find_escaped(
                 with _opened(batch.parent, name, kind) as fd:
                     if fd is None:
                         continue
-                    found = syscalls.get_project(fd)
+                    found = via.get_project(fd)
                     # What is made in a directory that gives nothing on is charged to nobody.
                     if found.id != project or (kind is Kind.DIRECTORY and not found.inherits):
                         other.append(name)
@@ -183,15 +191,15 @@ def _opened(parent: int, name: str, kind: Kind) -> Iterator[int | None]:
         os.close(fd)
 
 
-def _charge(fd: int, project: Project) -> None:
+def _charge(fd: int, project: Project, via: Accounting) -> None:
     try:
-        syscalls.set_project(fd, project)
+        via.set_project(fd, project)
     except OSError as error:
         if error.errno not in (errno.EDQUOT, errno.ENOSPC):
             raise
         # Limits of an earlier life hold only once all is charged; the scope's own are set then.
-        syscalls.set_limits(fd, project.id, 0, 0)
-        syscalls.set_project(fd, project)
+        via.set_limits(fd, project.id, 0, 0)
+        via.set_project(fd, project)
 
 
 def _path(scope: ScopeHex) -> str:
