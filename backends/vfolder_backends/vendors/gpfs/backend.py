@@ -181,9 +181,17 @@ class GpfsDriver:
             fileset = await self._seen(name)
         self._require_ours(scope, fileset)
         if not fileset.linked:
-            await self._client.link(name, path)
+            await self._link(name, path)
         elif fileset.path != path and not await self._is_present(scope):
             raise Unavailable(f"fileset {name} is linked at {fileset.path}, not at {path}")
+
+    async def _link(self, name: str, path: str) -> None:
+        try:
+            await self._client.link(name, path)
+        except BackendError:
+            now = await self._client.fileset(name)
+            if now is None or not now.linked:
+                raise
 
     async def _seen(self, name: str) -> models.FilesetConfig:
         """Read a fileset that was just made; the server's cache may not know it yet."""
@@ -321,6 +329,11 @@ class GpfsDriver:
             return
         if await self._client.fileset(name) is not None:
             raise Unavailable(f"fileset {name} is still there after its removal; try again")
+
+    async def cancel(self, scope: ScopeHex) -> None:
+        """Remove a fileset whose job was begun for a scope that nobody wants any more."""
+        if not await self._is_present(scope):
+            await self._remove(scope)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -168,10 +168,11 @@ class HammerspaceDriver:
                     name, self._path(scope.value), _comment(scope), limits.bytes
                 )
                 return
-            except Exists:
+            except BackendError:
+                # Another actor may have been quicker; which words that is told in, nobody says.
                 found = await self._client.share(name)
-            if found is None:
-                raise Unavailable(f"share {name} was to be made, and is not seen (yet)")
+                if found is None:
+                    raise
         self._require_ours(scope, found)
         if found.share.limit != limits.bytes:
             await self._client.set_limit(found, limits.bytes)
@@ -200,11 +201,14 @@ class HammerspaceDriver:
         failed: BackendError | None = None
         try:
             await self._client.remove_share(found.share.uoid.uuid)
-        except Missing as error:
+        except BackendError as error:  # gone already, perhaps: what is left tells
             failed = error
         if await self._client.share(name) is not None:
             raise failed or Unavailable(f"share {name} is still there after its removal")
         return found.share.limit
+
+    async def cancel(self, scope: ScopeHex) -> None:
+        """Nothing was reserved."""
 
     async def close(self) -> None:
         """Close the connections."""
