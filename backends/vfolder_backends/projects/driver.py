@@ -98,13 +98,16 @@ class ProjectDriver:
         self.check_root(root)
         if not self._reflink:  # asked again: a full disk says no as well
             self._reflink = can_reflink(root)
-        if time.monotonic() - self._swept_at > _SWEEP_SECONDS:
-            claims.sweep(root, self._via)
-            self._swept_at = time.monotonic()
+        self._sweep(root)
         able = facts.capabilities(
             self._flavour, self._config, self._granularity, reflink=self._reflink
         )
         return DriverHealth(able, capacity_of(root))
+
+    def _sweep(self, root: int) -> None:
+        if time.monotonic() - self._swept_at > _SWEEP_SECONDS:
+            claims.sweep(root, self._via)
+            self._swept_at = time.monotonic()
 
     async def metrics(self) -> PerformanceMetrics | None:
         """None: a mounted file system tells nothing about the whole storage."""

@@ -1,0 +1,1 @@
+"""A simulated Lustre, as far as its program lfs shows it."""

@@ -1,0 +1,1 @@
+"""DDN EXAScaler, and any Lustre: project quotas through the program lfs."""
