@@ -16,21 +16,28 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
 
-ATTRIBUTE = "user.simulated.project"
-BLOCK = 4096
-ALL_COLUMNS = ("busage", "bsoftlimit", "bhardlimit", "inodes", "isoftlimit", "ihardlimit")
+ATTRIBUTE: Final = "user.simulated.project"
+BLOCK: Final = 4096
+ALL_COLUMNS: Final = ("busage", "bsoftlimit", "bhardlimit", "inodes", "isoftlimit", "ihardlimit")
+
+
+State = dict[str, Any]
 
 
 class Failure(Exception):
     """Ends the program with a message."""
 
 
-def fail(what, number):
+def fail(what: str, number: int) -> NoReturn:
+    """End the program as lfs does."""
     raise Failure(f"{what}: {os.strerror(number)}")
 
 
-def record_of(path):
+def record_of(path: str) -> tuple[int, str] | None:
+    """What is written down of an entry's own project."""
     try:
         number, _, flag = os.getxattr(path, ATTRIBUTE).decode().partition(" ")
     except OSError:
@@ -38,7 +45,7 @@ def record_of(path):
     return int(number), flag
 
 
-def project_of(path, top):
+def project_of(path: str, top: str) -> tuple[int, str]:
     """The id and flag of an entry; without a record of its own, what is given on to it."""
     found = record_of(path)
     if found is not None:
@@ -52,7 +59,8 @@ def project_of(path, top):
     return 0, "-"
 
 
-def used_by(project, top):
+def used_by(project: int, top: str) -> tuple[int, int]:
+    """KiB and entries charged to a project."""
     size = count = 0
     for folder, names, files in os.walk(top):
         for name in (*names, *files):
@@ -68,16 +76,17 @@ def used_by(project, top):
     return size // 1024, count
 
 
-def run_project(state, words):
-    shown = re.fullmatch(r"-d (/\S+)", " ".join(words))
+def run_project(state: State, words: list[str]) -> str | None:
+    """`project -d PATH`, `project -p ID [-s] PATH`."""
+    asked = re.fullmatch(r"-d (/\S+)", " ".join(words))
     changed = re.fullmatch(r"-p ([0-9]+)( -s)? (/\S+)", " ".join(words))
-    if shown is None and changed is None:
+    if asked is None and changed is None:
         return None
-    given = (shown or changed)[(shown or changed).lastindex]
+    given = asked[1] if asked else words[-1]
     path = os.path.realpath(given)
     if not path.startswith(state["top"]):
         fail(f"lfs project: failed to get xattr for '{given}'", errno.ENOTTY)
-    if shown:
+    if changed is None:
         number, flag = project_of(path, state["top"])
         return f"{number:5} {flag} {given}\n"
     if state["denied"]:
@@ -86,7 +95,8 @@ def run_project(state, words):
     return ""
 
 
-def check_mount(state, what, mount):
+def check_mount(state: State, what: str, mount: str) -> None:
+    """Fail where quotas cannot be asked for."""
     if mount != state["mount"]:
         fail(f"lfs {what}: '{mount}' not on a mounted Lustre filesystem", errno.EINVAL)
     if not state["enabled"]:
@@ -95,7 +105,8 @@ def check_mount(state, what, mount):
         fail(f"{what} failed", errno.EPERM)
 
 
-def run_setquota(state, words):
+def run_setquota(state: State, words: list[str]) -> str | None:
+    """`setquota -p ID` with all four limits."""
     form = r"-p ([0-9]+) -b ([0-9]+) -B ([0-9]+) -i ([0-9]+) -I ([0-9]+) (/\S+)"
     found = re.fullmatch(form, " ".join(words))
     if found is None:
@@ -105,21 +116,22 @@ def run_setquota(state, words):
     return ""
 
 
-def run_quota(state, words):
+def run_quota(state: State, words: list[str]) -> str | None:
+    """`quota -q -p ID`, with or without columns, and `quota --help`."""
     text = " ".join(words)
     if text == "--help":
         return "usage: quota [-q] [-p PROJID] " + " ".join(help_of(state)) + " MOUNT_POINT\n"
     plain = re.fullmatch(r"-q -p ([0-9]+) (/\S+)", text)
     columns = re.fullmatch(r"-q -p ([0-9]+) --delimiter (\S) ((?:--[a-z]+ )+)(/\S+)", text)
-    if plain is None and (columns is None or not state["columns"]):
+    found = plain or (columns if state["columns"] else None)
+    if found is None:
         return None
-    found = plain or columns
-    check_mount(state, "quota", found[found.lastindex])
+    check_mount(state, "quota", words[-1])
     soft, hard, isoft, ihard = state["limits"].get(found[1], [0, 0, 0, 0])
     size, count = used_by(int(found[1]), state["top"])
     figures = [shown(size, hard, state), soft, hard, shown(count, ihard, state), isoft, ihard]
     note = f"pid {found[1]} is using default file quota setting\n" if state["default"] else ""
-    if plain is None:
+    if columns is not None:
         by_name = dict(zip(ALL_COLUMNS, figures, strict=True))
         names = columns[3].replace("--", "").split()
         if state["swapped"]:
@@ -131,17 +143,20 @@ def run_quota(state, words):
     return f"{found[2]:>16}{gap}{line}\n{note}"
 
 
-def help_of(state):
+def help_of(state: State) -> list[str]:
+    """The options that this version knows."""
     return ["--delimiter", *(f"--{name}" for name in ALL_COLUMNS)] if state["columns"] else []
 
 
-def shown(used, limit, state):
+def shown(used: int, limit: int, state: State) -> str:
+    """A figure of what is used."""
     if state["incomplete"]:
         return f"[{used}]"
     return f"{used}*" if limit and used > limit else str(used)
 
 
-def run_df(state, words):
+def run_df(state: State, words: list[str]) -> str | None:
+    """`df MOUNT`: a line for each target."""
     if words != [state["mount"]]:
         return None
     rows = [f"t-MDT{n:04}_UUID 1000 10 990 1% {words[0]}[MDT:{n}]" for n in range(state["mdts"])]
@@ -149,7 +164,7 @@ def run_df(state, words):
     return "UUID 1K-blocks Used Available Use% Mounted on\n" + "\n".join(rows) + "\n"
 
 
-COMMANDS = {
+COMMANDS: Final[Mapping[str, Callable[[State, list[str]], str | None]]] = {
     "project": run_project,
     "setquota": run_setquota,
     "quota": run_quota,
@@ -157,17 +172,17 @@ COMMANDS = {
 }
 
 
-def due(state):
+def due(state: State) -> str:
     """What the present call has to suffer."""
     state["calls"] += 1
     for fault in state["faults"]:
         if fault["nth"] == state["calls"] and not fault.get("fired"):
             fault["fired"] = True
-            return fault["kind"]
+            return str(fault["kind"])
     return ""
 
 
-def act(state, words, kind):
+def act(state: State, words: list[str], kind: str) -> tuple[int, str, str]:
     """Carry a call out; return exit status, output and message."""
     if kind == "refused":
         return 1, "", f"{words[0]} failed: {os.strerror(errno.EPERM)}\n"
@@ -184,7 +199,8 @@ def act(state, words, kind):
     return 0, out[: len(out) // 3] if kind == "cut" else out, ""
 
 
-def main():
+def main() -> None:
+    """Serve one call."""
     with open(sys.argv[1], "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         state = json.load(file)
