@@ -267,7 +267,7 @@ class GpfsDriver:
             await self._make_room(name, wanted.files or 0)
         try:
             await self._client.set_quota(name, wanted)
-        except Missing as error:
+        except (Missing, Invalid) as error:  # in which words is not documented
             await self._refuse_plain(scope, error)
 
     async def _make_room(self, name: str, files: int) -> None:
@@ -276,7 +276,7 @@ class GpfsDriver:
         if fileset is not None and fileset.max_inodes < files:
             await self._client.set_max_inodes(name, files)
 
-    async def _refuse_plain(self, scope: ScopeHex, error: Missing) -> None:
+    async def _refuse_plain(self, scope: ScopeHex, error: BackendError) -> None:
         if await self._client.fileset(self._name(scope)) is None:
             raise Unsupported(
                 f"scope {scope}: its directory is no fileset, and Storage Scale cannot make one of"
@@ -322,11 +322,16 @@ class GpfsDriver:
             raise Unavailable(f"fileset {name} is linked (again) at {fileset.path}; try again")
         try:
             await self._client.remove_fileset(name)
-        except NotEmpty as error:
-            await self._client.link(name, await self._junction(scope))
-            raise NotEmpty(f"scope {scope} is not empty: {error}") from error
         except Missing:
             return
+        except (NotEmpty, Invalid) as error:
+            # Refused: what lies in it must not stay out of sight.
+            if await self._client.fileset(name) is None:
+                return
+            await self._link(name, await self._junction(scope))
+            raise NotEmpty(
+                f"scope {scope}: fileset {name} is not removed, and linked again: {error}"
+            ) from error
         if await self._client.fileset(name) is not None:
             raise Unavailable(f"fileset {name} is still there after its removal; try again")
 

@@ -228,7 +228,7 @@ class GpfsClient:
             if ended is None or ended.status == _DONE:
                 continue
             text = "; ".join(ended.result.stderr) or f"exit code {ended.result.exit_code}"
-            kind = kind_of_text(text) or BackendError
+            kind = kind_of_text(text) or Invalid
             message = f"{self.channel.array}: {request.call}: job {job.id} {ended.status}: {text}"
             raise kind(self.channel.clean(message))
 
