@@ -15,6 +15,14 @@ from vfolder_backends.ledger import DiskLedger, IdLedger
 from vfolder_backends.port import StorageBackend
 
 
+def absolute_path(path: str) -> str:
+    """Check a path on a storage, and return it without doubled slashes (`ValueError`)."""
+    parts = path.split("/")
+    if parts[0] or ".." in parts or "." in parts:
+        raise ValueError("must begin with / and hold neither . nor ..")
+    return "/" + "/".join(part for part in parts if part)
+
+
 class Options(BaseModel):
     """Base of the typed `parameters` of a backend kind; values are strings in the API."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vfolder_backends.config import Options
+from vfolder_backends.config import Options, absolute_path
 from vfolder_backends.projects.options import FIRST
 from vfolder_backends.projects.syscalls import MAX_PROJECT
 
@@ -19,11 +19,8 @@ class Tagging(StrEnum):
     IOCTL = "ioctl"
 
 
-def _absolute(path: str) -> str:
-    parts = path.split("/")
-    if path and (parts[0] or ".." in parts or "." in parts):
-        raise ValueError("must begin with / and hold neither . nor ..")
-    return path
+def _mount_point(path: str) -> str:
+    return absolute_path(path) if path else ""
 
 
 class ExascalerOptions(Options):
@@ -34,7 +31,7 @@ class ExascalerOptions(Options):
     ] = "lfs"
     mount_point: Annotated[
         str,
-        AfterValidator(_absolute),
+        AfterValidator(_mount_point),
         Field(
             alias="mountPoint",
             description="Where Lustre is mounted in the operator; empty looks above operatorPath.",

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from vfolder_backends.config import Options
+from vfolder_backends.config import Options, absolute_path
 
 NAME_LENGTH: Final = 255
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
@@ -27,13 +27,6 @@ class QuotaPath(StrEnum):
     FILESET = "fileset"
 
 
-def _absolute(path: str) -> str:
-    parts = path.split("/")
-    if parts[0] or ".." in parts or "." in parts:
-        raise ValueError("must begin with / and hold neither . nor ..")
-    return "/" + "/".join(part for part in parts if part)
-
-
 def _prefix(text: str) -> str:
     if not _PREFIX.fullmatch(text) or len(text) > _LONGEST_PREFIX:
         raise ValueError(
@@ -51,7 +44,7 @@ class GpfsOptions(Options):
     ]
     path: Annotated[
         str,
-        AfterValidator(_absolute),
+        AfterValidator(absolute_path),
         Field(description="Directory of that file system which operatorPath shows."),
     ] = "/"
     fileset_prefix: Annotated[

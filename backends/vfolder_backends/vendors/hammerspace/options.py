@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from vfolder_backends.config import Options
+from vfolder_backends.config import Options, absolute_path
 
 NAME_LENGTH: Final = 80
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -37,13 +37,6 @@ class Spelling(StrEnum):
 
     DASHES = "dashes"
     UNDERSCORES = "underscores"
-
-
-def _absolute(path: str) -> str:
-    parts = path.split("/")
-    if parts[0] or ".." in parts or "." in parts:
-        raise ValueError("must begin with / and hold neither . nor ..")
-    return "/" + "/".join(part for part in parts if part)
 
 
 def _prefix(text: str) -> str:
@@ -76,7 +69,7 @@ class HammerspaceOptions(Options):
 
     path: Annotated[
         str,
-        AfterValidator(_absolute),
+        AfterValidator(absolute_path),
         Field(description="Directory of the global namespace which operatorPath shows."),
     ] = "/"
     node_subnets: Annotated[

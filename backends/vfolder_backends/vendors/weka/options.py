@@ -4,14 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from vfolder_backends.config import Options
-
-
-def _absolute(path: str) -> str:
-    parts = path.split("/")
-    if parts[0] or ".." in parts or "." in parts:
-        raise ValueError("must begin with / and hold neither . nor ..")
-    return "/" + "/".join(part for part in parts if part)
+from vfolder_backends.config import Options, absolute_path
 
 
 class WekaOptions(Options):
@@ -22,7 +15,7 @@ class WekaOptions(Options):
     ]
     path: Annotated[
         str,
-        AfterValidator(_absolute),
+        AfterValidator(absolute_path),
         Field(description="Directory of that file system which operatorPath shows."),
     ] = "/"
     organization: Annotated[
