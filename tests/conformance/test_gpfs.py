@@ -167,6 +167,7 @@ async def test_a_foreign_fileset_of_our_name_is_left_alone(storage, backend):
     with pytest.raises(NotOurs, match="of somebody else"):
         await backend.delete_scope(SCOPE, TEAM)
     assert storage.array.state.filesets[NAME].linked
+    assert (storage.root / SCOPE.value).is_dir()
 
 
 async def test_a_directory_that_is_no_fileset_cannot_be_limited(storage, backend):

@@ -40,6 +40,7 @@ from vfolder_backends.vendors.gpfs.client import GpfsClient
 from vfolder_backends.vendors.gpfs.options import GpfsOptions, InodeSpace
 
 _MOST: Final = 999_999_999_999_999 * models.KIB  # mmedquota
+_TURNS: Final = 8
 _DOUBT: Final = 10  # a share of the limit, as its divisor
 
 _NO_FILESET: Final = Enforcement(
@@ -287,23 +288,25 @@ class GpfsDriver:
 
     async def release(self, scope: ScopeHex) -> None:
         """Set the empty fileset aside, unlink it, and remove it; its quota goes with it."""
-        name = self._name(scope)
-        while await self._access.run(containers.set_aside, scope):
-            fileset = await self._client.fileset(name)
-            if fileset is None:
-                await self._access.run(containers.remove_aside, scope)
-            else:
-                self._require_ours(scope, fileset)
-                await self._take_out(scope, fileset)
-        await self._remove(scope)
-        self._jobs.pop(scope, None)
-        self._doubtful.discard(scope)
+        fileset = await self._client.fileset(self._name(scope))
+        if fileset is not None:
+            self._require_ours(scope, fileset)
+        for _ in range(_TURNS):
+            while await self._access.run(containers.set_aside, scope):
+                await self._take_out(scope)
+            if await self._remove(scope):
+                self._jobs.pop(scope, None)
+                self._doubtful.discard(scope)
+                return
+        raise Unavailable(f"fileset {self._name(scope)} is linked again and again; try again")
 
-    async def _take_out(self, scope: ScopeHex, fileset: models.FilesetConfig) -> None:
+    async def _take_out(self, scope: ScopeHex) -> None:
         """Unlink what lies aside; a plain directory there is removed as such."""
-        if not fileset.linked:
+        fileset = await self._client.fileset(self._name(scope))
+        if fileset is None or not fileset.linked:
             await self._access.run(containers.remove_aside, scope)
             return
+        self._require_ours(scope, fileset)
         try:
             await self._client.unlink(fileset.name)
         except BackendError:
@@ -311,29 +314,30 @@ class GpfsDriver:
             if now is not None and now.linked:
                 raise
 
-    async def _remove(self, scope: ScopeHex) -> None:
-        """Remove the fileset, which is seen nowhere any more; absent is success."""
+    async def _remove(self, scope: ScopeHex) -> bool:
+        """Remove the fileset once it is seen nowhere any more; False while it is."""
         name = self._name(scope)
         fileset = await self._client.fileset(name)
         if fileset is None:
-            return
+            return True
         self._require_ours(scope, fileset)
         if fileset.linked:
-            raise Unavailable(f"fileset {name} is linked (again) at {fileset.path}; try again")
+            return False
         try:
             await self._client.remove_fileset(name)
         except Missing:
-            return
+            return True
         except (NotEmpty, Invalid) as error:
             # Refused: what lies in it must not stay out of sight.
             if await self._client.fileset(name) is None:
-                return
+                return True
             await self._link(name, await self._junction(scope))
             raise NotEmpty(
                 f"scope {scope}: fileset {name} is not removed, and linked again: {error}"
             ) from error
         if await self._client.fileset(name) is not None:
             raise Unavailable(f"fileset {name} is still there after its removal; try again")
+        return True
 
     async def cancel(self, scope: ScopeHex) -> None:
         """Remove a fileset whose job was begun for a scope that nobody wants any more."""
