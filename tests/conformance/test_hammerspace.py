@@ -60,9 +60,7 @@ class TestHammerspace(ArrayConformance):
 
 
 async def made_with(storage, **parameters):
-    config = storage.configured(
-        parameters={**PARAMETERS, "path": storage.root_path, **parameters}
-    )
+    config = storage.configured(parameters={**PARAMETERS, "path": storage.root_path, **parameters})
     backend = Registry().build(config)
     await backend.attach(None)
     return backend

@@ -154,7 +154,7 @@ class Result(WireModel):
     """What a job printed."""
 
     exit_code: int | None = Field(default=None, alias="exitCode")
-    stderr: list[str] = []
+    stderr: list[str] = Field(default=[])
 
 
 class Job(WireModel):
@@ -168,4 +168,4 @@ class Job(WireModel):
 class JobsAnswer(WireModel):
     """What every change is answered with."""
 
-    jobs: list[Job] = []
+    jobs: list[Job] = Field(default=[])
