@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from vfolder_backends.facts import Enforcement, Health, PerformanceMetrics
+from vfolder_backends.facts import Enforcement, Health, Link, PerformanceMetrics
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.trash import PurgePolicy as PurgePolicy
 from vfolder_backends.trash import PurgeResult as PurgeResult
@@ -244,6 +244,11 @@ class StorageBackend(Protocol):
         where it may not be initialised. With an id, the mark must be that one (`RootLost`); nothing
         is written then.
         """
+        ...
+
+    @property
+    def link(self) -> Link | None:
+        """How the connection to the management interface does, None where there is none."""
         ...
 
     async def close(self) -> None:

@@ -68,6 +68,7 @@ class Operator:
         )
         self._store = Store()
         self._fleet = Fleet(registry)
+        self._metrics.read_links(self._fleet.links)
         self._recorder = Recorder(kube, settings.identity)
         self._queue: WorkQueue[Key] = WorkQueue(
             self._work, self._lane, settings.workers, max(4, settings.workers // 4)

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.errors import BackendError
-from vfolder_backends.facts import Health
+from vfolder_backends.facts import Health, Link
 from vfolder_backends.port import StorageBackend
 from vfolder_backends.registry import Registry
 from vfolder_operator.crds.backend import StorageBackendSpec
@@ -70,6 +71,12 @@ class Fleet:
         if attached is not None:
             await attached.port.close()
             log.info("backend detached", extra={"backend": name})
+
+    def links(self) -> Iterator[tuple[str, Link]]:
+        """How the connections to management interfaces do, by the storage's name."""
+        for name, attached in self._attached.items():
+            if (link := attached.port.link) is not None:
+                yield name, link
 
     async def close(self) -> None:
         """Let go of all."""

@@ -2,9 +2,13 @@
 
 import contextlib
 import time
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from vfolder_backends.facts import Circuit, Link, PerformanceMetrics
 from vfolder_backends.port import ScopeState
 from vfolder_operator.crds.backend import TrashStatus
 from vfolder_operator.store import Key
@@ -95,6 +99,48 @@ class Metrics:
             registry=self.registry,
         )
 
+        rates = ["backend", "operation"]
+        self.storage_operations = Gauge(
+            "vfolder_storage_operations_per_second",
+            "Rate of the whole storage, as it reports it.",
+            rates,
+            registry=self.registry,
+        )
+        self.storage_bytes = Gauge(
+            "vfolder_storage_bytes_per_second",
+            "Throughput of the whole storage, as it reports it.",
+            rates,
+            registry=self.registry,
+        )
+        self.storage_seconds = Gauge(
+            "vfolder_storage_seconds_per_operation",
+            "Mean latency of the whole storage, as it reports it.",
+            rates,
+            registry=self.registry,
+        )
+
+    def read_links(self, links: Callable[[], Iterable[tuple[str, Link]]]) -> None:
+        """Show the connections to management interfaces, as they are when somebody asks."""
+        self.registry.register(_Links(links))
+
+    def performance(self, backend: str, seen: PerformanceMetrics | None) -> None:
+        """Take over the rates of a whole storage; what it does not tell is not shown."""
+        seen = seen or PerformanceMetrics()
+        rows = (
+            (self.storage_operations, "read", seen.read_ops_per_second),
+            (self.storage_operations, "write", seen.write_ops_per_second),
+            (self.storage_bytes, "read", seen.read_bytes_per_second),
+            (self.storage_bytes, "write", seen.write_bytes_per_second),
+            (self.storage_seconds, "read", seen.read_seconds_per_op),
+            (self.storage_seconds, "write", seen.write_seconds_per_op),
+        )
+        for gauge, operation, value in rows:
+            if value is not None:
+                gauge.labels(backend, operation).set(value)
+            else:
+                with contextlib.suppress(KeyError):
+                    gauge.remove(backend, operation)
+
     def audited(self, backend: str, key: Key, escaped: int) -> None:
         """Take over what a walk over a scope found."""
         self.escaped.labels(backend, key.namespace, key.name).set(escaped)
@@ -146,6 +192,7 @@ class Metrics:
         for gauge in gauges:
             with contextlib.suppress(KeyError):
                 gauge.remove(name)
+        self.performance(name, None)
 
     def reconciled(self, kind: str, outcome: str, started: float) -> None:
         """Count one reconcile that began at `started` on the monotonic clock."""
@@ -155,3 +202,37 @@ class Metrics:
     def render(self) -> bytes:
         """The exposition text."""
         return generate_latest(self.registry)
+
+
+class _Links(Collector):
+    """Reads the connections at each scrape; nothing of a storage that is detached stays behind."""
+
+    def __init__(self, links: Callable[[], Iterable[tuple[str, Link]]]) -> None:
+        self._links = links
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, with a sample of each storage that has a management interface."""
+        calls = CounterMetricFamily(
+            "vfolder_backend_calls",
+            "Calls to a storage's management interface, repeated ones too.",
+            labels=["backend"],
+        )
+        failures = CounterMetricFamily(
+            "vfolder_backend_call_failures",
+            "Those without an answer, or with one that says that it cannot work now.",
+            labels=["backend"],
+        )
+        in_flight = GaugeMetricFamily(
+            "vfolder_backend_calls_in_flight", "Calls under way.", labels=["backend"]
+        )
+        circuit = GaugeMetricFamily(
+            "vfolder_backend_circuit_open",
+            "Whether a storage's management interface is left alone for now.",
+            labels=["backend"],
+        )
+        for name, link in self._links():
+            calls.add_metric([name], link.calls)
+            failures.add_metric([name], link.failures)
+            in_flight.add_metric([name], link.in_flight)
+            circuit.add_metric([name], link.circuit is not Circuit.CLOSED)
+        yield from (calls, failures, in_flight, circuit)

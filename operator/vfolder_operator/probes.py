@@ -16,7 +16,7 @@ class Probes:
 
     def __init__(self, metrics: Metrics, ready: Callable[[], str]) -> None:
         """`ready` returns an empty text, or why not."""
-        self._metrics = metrics
+        self.metrics = metrics
         self._ready = ready
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -50,4 +50,4 @@ class Probes:
         return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200)
 
     async def _render(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.render(), content_type="text/plain")
+        return web.Response(body=self.metrics.render(), content_type="text/plain")

@@ -22,7 +22,7 @@ from vfolder_backends.errors import (
     RootMissing,
     Unavailable,
 )
-from vfolder_backends.facts import Health, Level, PerformanceMetrics
+from vfolder_backends.facts import Health, Level, Link, PerformanceMetrics
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.port import (
     BackendRef,
@@ -104,6 +104,11 @@ class MemoryBackend:
             self._root_id = root_id = root_id or self._storage.tree.root_id
             assert root_id is not None
             return root_id
+
+    @property
+    def link(self) -> Link | None:
+        """Report what the test set."""
+        return self._storage.link
 
     async def close(self) -> None:
         """Take no more calls."""

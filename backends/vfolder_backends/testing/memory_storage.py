@@ -13,6 +13,7 @@ from vfolder_backends.facts import (
     Capacity,
     Enforcement,
     Level,
+    Link,
     PerformanceMetrics,
     Tristate,
 )
@@ -115,6 +116,7 @@ class MemoryStorage:
         capacity: what probes report.
         warnings: what probes report.
         performance: what `metrics` reports.
+        link: what `link` reports.
         latency: seconds that each call takes; beyond a backend's deadline it acts all the same.
         gates: methods whose calls wait, within their deadline, until the event is set.
         surveys: what a survey of a scope reports; None for the others.
@@ -130,6 +132,7 @@ class MemoryStorage:
         self.warnings: tuple[str, ...] = ()
         self.performance: PerformanceMetrics | None = None
         self.surveys: dict[ScopeHex, Survey] = {}
+        self.link: Link | None = None
         self.latency = 0.0
         self.gates: dict[str, asyncio.Event] = {}
         self.exists = True

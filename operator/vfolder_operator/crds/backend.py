@@ -328,6 +328,18 @@ class TrashStatus(StatusModel):
     ]
 
 
+class LinkStatus(StatusModel):
+    """The connection to the management interface."""
+
+    circuit: Annotated[
+        str,
+        Field(
+            description="Closed: it is asked; Open: it failed several times in a row and is left "
+            "alone for a moment; HalfOpen: the next call decides."
+        ),
+    ]
+
+
 class StorageBackendStatus(StatusModel):
     """What was observed."""
 
@@ -346,6 +358,9 @@ class StorageBackendStatus(StatusModel):
         CapacityStatus | None, Field(default=None, description="How full the storage is.")
     ]
     trash: Annotated[TrashStatus | None, Field(default=None, description="What lies in the trash.")]
+    link: Annotated[
+        LinkStatus | None, Field(default=None, description="The management interface's connection.")
+    ]
     display: Annotated[
         BackendDisplay | None, Field(default=None, description="Text for kubectl's columns.")
     ]

@@ -1,5 +1,7 @@
 """StorageBackend: build it, attach its root, probe it, and tell what was found."""
 
+import logging
+
 from vfolder_backends.errors import BackendError, Misconfigured, RootLost, RootMissing
 from vfolder_backends.facts import Capabilities
 from vfolder_operator.conditions import Condition
@@ -8,7 +10,12 @@ from vfolder_operator.fleet import Attached
 from vfolder_operator.kube import Body, Kinds
 from vfolder_operator.names import ANNOTATION_FORGET, ANNOTATION_ROOT_ID, FINALIZER
 from vfolder_operator.reconcile.backend_config import BackendConfigs
-from vfolder_operator.reconcile.backend_status import Findings, backend_status
+from vfolder_operator.reconcile.backend_status import (
+    Findings,
+    backend_status,
+    link_status,
+    tls_verified,
+)
 from vfolder_operator.reconcile.context import Context
 from vfolder_operator.reconcile.hold import Hold
 from vfolder_operator.reconcile.reconciler import conditions, parse_spec
@@ -16,6 +23,8 @@ from vfolder_operator.reconcile.sweep import Sweep
 from vfolder_operator.reconcile.trash import TrashKeeper
 from vfolder_operator.store import Key
 from vfolder_operator.workqueue import Retry
+
+log = logging.getLogger(__name__)
 
 
 class BackendReconciler:
@@ -64,7 +73,19 @@ class BackendReconciler:
             return await self._held(key, Hold.of(error), blocked)
         orphans = self._sweep.orphans.get(key.name)
         self._ctx.metrics.backend(key.name, ready=True, orphans=orphans)
+        await self._measure(attached)
         return self._ctx.settings.refresh_seconds
+
+    async def _measure(self, attached: Attached) -> None:
+        """Show the rates of the whole storage; that they cannot be read holds up nothing."""
+        try:
+            seen = await attached.port.metrics()
+        except BackendError as error:
+            log.warning(
+                "performance not read", extra={"backend": attached.name, "error": str(error)}
+            )
+            seen = None
+        self._ctx.metrics.performance(attached.name, seen)
 
     def _offer(self, key: Key) -> tuple[StorageBackendSpec, Capabilities] | None:
         """What scopes can count on now; None while the storage must not be used."""
@@ -135,10 +156,13 @@ class BackendReconciler:
             Condition("Ready", False, hold.reason, message + lost),
             Condition("Healthy", False, hold.reason, message),
         ]
+        attached = self._ctx.fleet.get(key.name)
+        told += tls_verified(attached.spec) if attached is not None else []
         old = StorageBackendStatus.model_validate(body.get("status") or {})
         status = old.model_copy(
             update={
                 "observed_generation": body["metadata"]["generation"],
+                "link": link_status(attached),
                 "conditions": conditions(body, [*told, *([blocked] if blocked else [])]),
             }
         )

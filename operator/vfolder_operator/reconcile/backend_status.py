@@ -8,6 +8,8 @@ from vfolder_operator.crds.backend import (
     BackendDisplay,
     CapabilitiesStatus,
     CapacityStatus,
+    LinkStatus,
+    StorageBackendSpec,
     StorageBackendStatus,
 )
 from vfolder_operator.display import human_bytes
@@ -51,7 +53,8 @@ def backend_status(
     ready = Condition("Ready", True, "Ready", "attached; scopes can be made")
     if blocked is not None:
         ready = Condition("Ready", False, "Deleting", "the object is being deleted")
-    told = [ready, _healthy(attached, health, findings), *([blocked] if blocked else [])]
+    told = [ready, _healthy(health, findings), *tls_verified(attached.spec)]
+    told += [blocked] if blocked else []
     scopes = ctx.store.scopes_of(key.name)
     return StorageBackendStatus(
         observed_generation=body["metadata"]["generation"],
@@ -60,6 +63,7 @@ def backend_status(
         capabilities=capabilities_status(health.capabilities),
         capacity=_capacity(ctx, body, health, scopes),
         trash=ctx.trash.status(key.name),
+        link=link_status(attached),
         display=None
         if health.capacity is None
         else BackendDisplay(
@@ -70,15 +74,29 @@ def backend_status(
     )
 
 
-def _healthy(attached: Attached, health: Health, findings: Findings) -> Condition:
+def link_status(attached: Attached | None) -> LinkStatus | None:
+    """The connection to the management interface, None where there is none."""
+    link = attached.port.link if attached is not None else None
+    return LinkStatus(circuit=link.circuit) if link is not None else None
+
+
+def tls_verified(spec: StorageBackendSpec) -> list[Condition]:
+    """Whether the one who gets the credentials has to prove who it is."""
+    if not spec.endpoint:
+        return []
+    if spec.tls.insecure_skip_verify:
+        text = "spec.tls.insecureSkipVerify is set: anybody in between can read the credentials"
+        return [Condition("TLSVerified", False, "InsecureSkipVerify", text)]
+    return [Condition("TLSVerified", True, "Verified", "certificates of the endpoint are checked")]
+
+
+def _healthy(health: Health, findings: Findings) -> Condition:
     if findings.sweep:
         text = "; ".join(findings.sweep[:_SHOWN])
         return Condition("Healthy", False, "SweepFailed", f"{len(findings.sweep)} scopes: {text}")
     if findings.trash:
         return Condition("Healthy", False, "TrashStuck", "; ".join(findings.trash[:_SHOWN]))
     warnings = [*health.warnings, *findings.warnings]
-    if attached.config.insecure_skip_verify:
-        warnings.append("spec.tls.insecureSkipVerify is set: certificates are not checked")
     if warnings:
         return Condition("Healthy", False, "Warnings", "; ".join(warnings))
     return Condition("Healthy", True, "Healthy", "the last probe found nothing wrong")

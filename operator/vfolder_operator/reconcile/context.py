@@ -178,4 +178,4 @@ class Context:
         return 0.0
 
 
-_GOOD_WHEN_TRUE = frozenset({"Ready", "Healthy", "QuotaEnforced"})
+_GOOD_WHEN_TRUE = frozenset({"Ready", "Healthy", "QuotaEnforced", "TLSVerified"})
