@@ -3,6 +3,7 @@
     BackendError
     ├── Misconfigured          the StorageBackend is wrong: wait until somebody edits it
     │   ├── RootMissing        the root directory is not there at all: not mounted into us
+    │   ├── QuotaOff           the storage keeps no quotas, since somebody has to switch them on
     │   └── UnknownOption      a key in `parameters` that this backend does not have
     ├── Unavailable            the storage does not answer now: retry
     │   ├── DeadlineExceeded   it did not answer in time; whether it acted is unknown
@@ -16,6 +17,8 @@
     ├── NotEmpty               a scope that still holds folders
     ├── NoSpace                the storage or the quota is full
     └── Unsupported            this storage cannot do that
+        ├── LicenseMissing     it could with a licence
+        └── VersionTooOld      it could with a newer release
 
 Every error carries a `reason`, a CamelCase word that ends up in a status condition and as a metric
 label, and a message that says what to do. No message ever holds a secret.
@@ -47,6 +50,12 @@ class RootMissing(Misconfigured):
     """The root directory does not exist where this process looks for it."""
 
     reason = "RootMissing"
+
+
+class QuotaOff(Misconfigured):
+    """Limits would not hold: quotas are off, and the message says how to switch them on."""
+
+    reason = "QuotaOff"
 
 
 class UnknownOption(Misconfigured):
@@ -128,3 +137,15 @@ class Unsupported(BackendError):
 
     reason = "Unsupported"
     retryable = False
+
+
+class LicenseMissing(Unsupported):
+    """The array lacks the licence for its quotas."""
+
+    reason = "LicenseMissing"
+
+
+class VersionTooOld(Unsupported):
+    """The array, or its interface, is older than what this backend speaks."""
+
+    reason = "VersionTooOld"

@@ -8,7 +8,7 @@ import errno
 import os
 from typing import Final
 
-from vfolder_backends.errors import Misconfigured, PermissionDenied
+from vfolder_backends.errors import Misconfigured, PermissionDenied, QuotaOff
 from vfolder_backends.mountinfo import FileSystem, file_system
 from vfolder_backends.projects import syscalls
 
@@ -37,7 +37,8 @@ def check_enforced(fd: int, path: str, kind: str) -> None:
         kind: `xfs` or `ext4`.
 
     Raises:
-        Misconfigured: it does not, or is another file system; the message names what is missing.
+        Misconfigured: it is another file system.
+        QuotaOff: it does not; the message names what is missing.
         OSError: the file system does not answer.
     """
     found = file_system(fd)
@@ -52,17 +53,17 @@ def check_enforced(fd: int, path: str, kind: str) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.ESRCH, errno.ENODEV, errno.EINVAL):
             raise
-        raise Misconfigured(f"{path}: {_why_off(error, found)}") from error
+        raise QuotaOff(f"{path}: {_why_off(error, found)}") from error
     if not flags & syscalls.ACCOUNTED:
-        raise Misconfigured(f"{path}: {_why_off(None, found)}")
+        raise QuotaOff(f"{path}: {_why_off(None, found)}")
     if not flags & syscalls.ENFORCED:
         why = "counts projects and does not enforce their limits"
         if kind == "xfs":
-            raise Misconfigured(
+            raise QuotaOff(
                 f"{path}: {found.source} {why} (mount option pqnoenforce); unmount it, then"
                 f" {_XFS_OPTION}"
             )
-        raise Misconfigured(
+        raise QuotaOff(
             f"{path}: {found.source} {why} (the mount option prjquota is missing); {_EXT4_OPTION}"
         )
 

@@ -167,3 +167,15 @@ async def test_an_array_that_is_gone_is_left_alone_and_that_is_shown(api: Api, a
         array.array.calm()
         back = await api.until_ready(Kinds.BACKEND, "scratch", 60)
         assert back["status"]["link"] == {"circuit": "Closed"}
+
+
+async def test_an_array_that_is_too_old_is_told_by_a_reason_of_its_own(
+    api: Api, array: Vast
+) -> None:
+    array.array.settings.version = "4.6.0.1"
+    async with operated(api, array):
+        told = await api.until_reason(Kinds.BACKEND, "scratch", "VersionTooOld")
+        assert "4.7 or newer" in condition(told, "Ready")["message"]
+        await api.scope()
+        await api.until_reason(Kinds.SCOPE, "research", "BackendNotReady")
+        assert array.held() == {}

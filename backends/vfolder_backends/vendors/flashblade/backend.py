@@ -98,7 +98,7 @@ class FlashBladeDriver:
         """Look at version, role, redundancy, alerts, and how scopes are exported.
 
         Raises:
-            Unsupported: no API 2, or another kind of array.
+            Unsupported: another kind of array, or (`VersionTooOld`) no API 2.
             PermissionDenied: a role that may not change file systems.
         """
         # The mount first: a lost root is told before anything else.

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from vfolder_backends.config import BackendConfig
-from vfolder_backends.errors import BackendError, PermissionDenied, Unsupported
+from vfolder_backends.errors import BackendError, PermissionDenied, VersionTooOld
 from vfolder_backends.transport.channel import Channel
 from vfolder_backends.transport.messages import Answer, Request
 from vfolder_backends.transport.paging import Page, pages
@@ -71,7 +71,7 @@ class FlashBladeClient:
         """Return the newest version of the API that both sides know.
 
         Raises:
-            Unsupported: the array has no API 2.
+            VersionTooOld: the array has no API 2.
         """
         if not self._version:
             answer = await self.channel.knock(Request("GET", "/api/api_version"))
@@ -82,7 +82,7 @@ class FlashBladeClient:
                 if major == "2" and minor.isdigit() and int(minor) <= _NEWEST
             ]
             if not minors:
-                raise Unsupported(
+                raise VersionTooOld(
                     f"{self.channel.array}: has the API versions {', '.join(known)}; 2.0 or newer"
                     " is needed (Purity//FB 3.0)"
                 )

@@ -6,7 +6,7 @@ from typing import Final
 from vfolder_backends import containers
 from vfolder_backends.access import RootAccess
 from vfolder_backends.driver import DriverHealth
-from vfolder_backends.errors import Misconfigured, PermissionDenied, Unsupported
+from vfolder_backends.errors import Misconfigured, PermissionDenied, VersionTooOld
 from vfolder_backends.facts import Capabilities, Capacity, PerformanceMetrics
 from vfolder_backends.transport.refusals import Invalid, Missing
 from vfolder_backends.vendors.netapp import models
@@ -63,7 +63,7 @@ class Prober:
         except PermissionDenied:
             return ["the account may not see ONTAP's version (/api/cluster), so it is not checked"]
         if (version.generation, version.major) < _OLDEST:
-            raise Unsupported(
+            raise VersionTooOld(
                 f"{self._client.channel.array}: ONTAP {version.generation}.{version.major} is not"
                 f" supported; {'.'.join(map(str, _OLDEST))} or newer is needed"
             )

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from vfolder_backends.errors import Misconfigured, Unavailable, Unsupported
+from vfolder_backends.errors import Misconfigured, QuotaOff, Unavailable, Unsupported
 from vfolder_backends.port import Limits
 from vfolder_backends.transport.refusals import Exists
 from vfolder_backends.vendors.netapp import models
@@ -111,10 +111,10 @@ class QuotaVolume:
             return
         self._ready = False
         if state == "off":
-            raise Misconfigured(
+            raise QuotaOff(
                 f"{self.name}: quotas are off, so no limit is kept; turn them on, or set"
                 " parameters.enableQuotas to 'true'"
             )
         if state == "corrupt":
-            raise Misconfigured(f"{self.name}: the quotas are corrupt; turn them off and on")
+            raise QuotaOff(f"{self.name}: the quotas are corrupt; turn them off and on")
         raise Unavailable(f"{self.name}: quotas are {state!r}; limits hold once they are 'on'")

@@ -5,7 +5,13 @@ from typing import Final
 
 from vfolder_backends import containers
 from vfolder_backends.access import RootAccess
-from vfolder_backends.errors import Misconfigured, PermissionDenied, Unavailable, Unsupported
+from vfolder_backends.errors import (
+    LicenseMissing,
+    Misconfigured,
+    PermissionDenied,
+    Unavailable,
+    VersionTooOld,
+)
 from vfolder_backends.facts import Capacity
 from vfolder_backends.transport.refusals import Missing
 from vfolder_backends.vendors.onefs import models
@@ -31,7 +37,8 @@ class Inspection:
 
         Raises:
             Misconfigured: the mount shows another directory than `parameters.path`.
-            Unsupported: a version without the calls that are needed, or no SmartQuotas licence.
+            VersionTooOld: the calls that are needed are not there.
+            LicenseMissing: SmartQuotas is not licensed.
             PermissionDenied: a role that may not set quotas.
             Unavailable: a cluster without quorum.
         """
@@ -39,13 +46,13 @@ class Inspection:
         await self._access.run(containers.present)
         latest = await self._client.latest()
         if latest < _OLDEST:
-            raise Unsupported(
+            raise VersionTooOld(
                 f"{self._array}: the platform API's version {latest} is too old; OneFS 8.0.1"
                 f" (API {_OLDEST}) or newer is needed"
             )
         status = await self._client.license(latest)
         if status not in _LICENSED:
-            raise Unsupported(
+            raise LicenseMissing(
                 f"{self._array}: SmartQuotas is {status!r}; without its licence no limit can be set"
             )
         cluster = await self._client.cluster()

@@ -6,7 +6,7 @@ from typing import Final
 from vfolder_backends import containers
 from vfolder_backends.access import RootAccess
 from vfolder_backends.driver import DriverHealth
-from vfolder_backends.errors import Misconfigured, PermissionDenied, Unavailable, Unsupported
+from vfolder_backends.errors import Misconfigured, PermissionDenied, Unavailable, VersionTooOld
 from vfolder_backends.facts import Capabilities, Capacity, PerformanceMetrics
 from vfolder_backends.transport.refusals import Invalid, Missing
 from vfolder_backends.vendors.vast import models
@@ -40,7 +40,7 @@ class Prober:
 
         Raises:
             Misconfigured: the mount shows another directory, or everybody may mount it.
-            Unsupported: a version that is too old.
+            VersionTooOld: a version that is too old.
             Unavailable: the cluster is not online.
             PermissionDenied: a role that may not change quotas.
         """
@@ -71,7 +71,7 @@ class Prober:
             told = found[0].sys_version if found else ""
         version = _numbers(told)
         if version < _OLDEST:
-            raise Unsupported(
+            raise VersionTooOld(
                 f"{self._client.channel.array}: VAST {told or '(no version shown)'} is not"
                 f" supported; {'.'.join(map(str, _OLDEST))} or newer is needed"
             )

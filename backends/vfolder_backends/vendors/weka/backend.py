@@ -18,7 +18,7 @@ from vfolder_backends.errors import (
     Misconfigured,
     NotEmpty,
     Unavailable,
-    Unsupported,
+    VersionTooOld,
 )
 from vfolder_backends.facts import (
     Capabilities,
@@ -100,14 +100,14 @@ class WekaDriver:
 
         Raises:
             Misconfigured: no such file system, or the mount shows another directory.
-            Unsupported: a version without the calls that are needed.
+            VersionTooOld: a version without the calls that are needed.
             PermissionDenied: a role that may not set quotas.
         """
         # The mount first: a lost root is told before anything else.
         await self._access.run(containers.present)
         cluster = await self._client.cluster()
         if _version(cluster.release) < _OLDEST:
-            raise Unsupported(
+            raise VersionTooOld(
                 f"{self._client.channel.array}: WEKA {cluster.release} lacks resolvePath;"
                 f" {'.'.join(map(str, _OLDEST))} or newer is needed"
             )
