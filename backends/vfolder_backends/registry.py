@@ -32,6 +32,11 @@ class Registry:
         """The names of all kinds, loadable or not."""
         return tuple(sorted({*self._factories, *self._entries}))
 
+    def origin(self, kind: str) -> str:
+        """Which installed packages offer a kind, with their versions; empty for one given here."""
+        found = {entry.dist for entry in self._entries.get(kind, []) if entry.dist is not None}
+        return ", ".join(sorted(f"{dist.name} {dist.version}" for dist in found))
+
     def factory(self, kind: str) -> BackendFactory:
         """Return the factory of a kind.
 

@@ -21,8 +21,13 @@ _Id = Annotated[int, Field(ge=1, le=MAX_PROJECT)]
 class ProjectOptions(Options):
     """From which project ids scopes get theirs; both ends belong to the range."""
 
-    first: _Id = Field(FIRST, alias="projectIDFrom")
-    last: _Id = Field(MAX_PROJECT, alias="projectIDTo")
+    first: Annotated[
+        _Id, Field(alias="projectIDFrom", description="Lowest project id of scopes.")
+    ] = FIRST
+    last: Annotated[
+        _Id,
+        Field(alias="projectIDTo", description="Highest one; it is also used to probe with."),
+    ] = MAX_PROJECT
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -8,17 +8,18 @@ from collections.abc import Sequence
 
 from vfolder_backends.adoption.failures import AdoptionError, MappingError
 from vfolder_backends.errors import BackendError
-from vfolder_operator.adm import adopt, migrate, rebuild, scan
+from vfolder_operator.adm import adopt, kinds, migrate, rebuild, scan
 from vfolder_operator.adm.output import printable
 from vfolder_operator.adm.world import FAILED, USAGE, Command, UsageError, World
 from vfolder_operator.kube import KubeError
 
 _DESCRIPTION = """\
-Looks at, adopts, migrates and rebuilds folders on a storage that VFolder manages.
+Looks at, adopts, migrates and rebuilds folders on a storage that VFolder manages; tells what kinds
+of storage there are, and whether one would work.
 """
 
 _EPILOG = """\
-Nothing is changed unless --apply is given; scan never changes anything.
+Nothing is changed unless --apply or --write is given; scan never changes anything.
 Results go to standard output, progress and messages to standard error.
 
 exit codes:
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     top = _Parser(prog="vfolder-adm", description=_DESCRIPTION, epilog=_EPILOG)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (scan, adopt, migrate, rebuild):
+    for module in (scan, adopt, migrate, rebuild, kinds):
         module.add(commands)
     return top
 
