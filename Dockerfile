@@ -1,7 +1,8 @@
-# VFolder's two images. For the operator, and for the node plugin:
+# VFolder's images: the operator, the node plugin, and simulated arrays to try both without one.
 #
 #     docker build --target operator --tag vfolder-operator .
 #     docker build --target csi --tag vfolder-csi .
+#     docker build --target sim --tag vfolder-sim .
 #
 # BASE is any Debian with Python 3.11 or newer and its venv module.
 ARG BASE=docker.io/library/python:3.13-slim-bookworm
@@ -43,6 +44,15 @@ COPY --from=wheel /dist /dist
 RUN /opt/tools/bin/pip --python /opt/vfolder/bin/python install --no-deps --no-index /dist/*.whl
 
 
+FROM tools AS sim-venv
+COPY requirements-sim.lock ./
+RUN python3 -m venv --without-pip /opt/vfolder \
+    && /opt/tools/bin/pip --python /opt/vfolder/bin/python install \
+        --require-hashes --no-deps --requirement requirements-sim.lock
+COPY --from=wheel /dist /dist
+RUN /opt/tools/bin/pip --python /opt/vfolder/bin/python install --no-deps --no-index /dist/*.whl
+
+
 FROM ${BASE} AS operator
 LABEL org.opencontainers.image.title="vfolder-operator" \
       org.opencontainers.image.licenses="Apache-2.0"
@@ -51,6 +61,15 @@ ENV PATH=/opt/vfolder/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 COPY --from=operator-venv /opt/vfolder /opt/vfolder
 USER 65532:65532
 ENTRYPOINT ["vfolder-operator"]
+
+
+FROM ${BASE} AS sim
+LABEL org.opencontainers.image.title="vfolder-sim" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PATH=/opt/vfolder/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+COPY --from=sim-venv /opt/vfolder /opt/vfolder
+ENTRYPOINT ["vfolder-sim"]
 
 
 # The node plugin mounts, so it runs as root; the chart takes from it what it does not need.

@@ -76,6 +76,7 @@ lock: $(READY) ## Resolve the locked versions anew
 	echo 'hatchling>=1.27' | $(UVB) - --constraints requirements.lock --output-file requirements-build.lock
 	$(UV) --extra operator --constraints requirements.lock --output-file requirements-operator.lock
 	$(UV) --extra csi --constraints requirements.lock --output-file requirements-csi.lock
+	$(UV) --extra sim --constraints requirements.lock --output-file requirements-sim.lock
 
 .PHONY: fmt
 fmt: $(READY) ## Format, and mend what can be mended

@@ -6,7 +6,7 @@ changed, and a cluster that gets the new name rolls out the new code.
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from e2e.cluster import base_images, packages, paths, pip_settings
 from e2e.cluster.image_store import ImageStore
 from e2e.cluster.progress import say
 
-#: The Dockerfile's targets.
+#: The Dockerfile's targets that are installed.
 TARGETS = ("operator", "csi")
 
 
@@ -40,7 +40,7 @@ class Image:
         return self.name.rpartition(":")[2]
 
 
-def build() -> dict[str, Image]:
+def build(targets: Sequence[str] = TARGETS) -> dict[str, Image]:
     """Build what is not built yet; return the image of every target.
 
     Raises:
@@ -51,7 +51,7 @@ def build() -> dict[str, Image]:
     tag = content_hash(paths.REPOSITORY, base.name)
     found = {
         target: Image(f"localhost/vfolder-{target}:{tag}", _archive(target, tag))
-        for target in TARGETS
+        for target in targets
     }
     with paths.building("images") as work:
         todo = {target: image for target, image in found.items() if not image.archive.exists()}

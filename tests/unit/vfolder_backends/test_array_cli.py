@@ -1,25 +1,39 @@
 """`vfolder-sim` serves an array that our own backend can work with."""
 
+import json
 import re
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
+
+import pytest
 
 from vfolder_backends.config import BackendConfig
+from vfolder_backends.errors import PermissionDenied
 from vfolder_backends.registry import Registry
+from vfolder_backends.testing.conformance.base import MIB, SCOPE, scope_request
+
+
+def put(url, **body):
+    request = urllib.request.Request(url, json.dumps(body).encode(), method="PUT")
+    with urllib.request.urlopen(request, timeout=10):
+        pass
 
 
 async def test_a_simulator_from_the_command_line(tmp_path):
     data, authority = tmp_path / "data", tmp_path / "ca.pem"
     command = [
         *(sys.executable, "-m", "vfolder_backends.testing.arrays.cli", "weka"),
-        *("--data", str(data), "--ca-file", str(authority)),
+        *("--data", str(data), "--ca-file", str(authority), "--control-port", "0"),
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            told = [process.stdout.readline() for _ in range(4)]
+            told = [process.stdout.readline() for _ in range(5)]
             endpoint = re.fullmatch(r"endpoint: (https://\S+)\n", told[0])[1]
-            name, password = re.match(r"account: (\S+) / (\S+)", told[1]).groups()
+            name, password = re.match(r"account: (\S+) / (\S+)", told[2]).groups()
+            control = told[1].split()[1]
             root = data / "root"
             root.mkdir()
             backend = Registry().build(
@@ -35,6 +49,15 @@ async def test_a_simulator_from_the_command_line(tmp_path):
             )
             await backend.attach(None)
             assert (await backend.probe()).warnings == ()
+            await backend.ensure_scope(scope_request())
+            put(f"{control}/limits", name=SCOPE.value, bytes=MIB)
+            state = await backend.describe_scope(SCOPE)
+            assert state.limits.bytes == MIB
+            put(f"{control}/password", account=name, password="another one")
+            with pytest.raises(PermissionDenied):
+                await backend.describe_scope(SCOPE)
+            with pytest.raises(urllib.error.HTTPError, match="400"):
+                put(f"{control}/fault", kind="EARTHQUAKE")
             await backend.close()
         finally:
             process.send_signal(signal.SIGTERM)

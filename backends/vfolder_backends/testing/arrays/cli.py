@@ -18,13 +18,15 @@ def main(words: list[str] | None = None) -> None:
     chosen.data.mkdir(parents=True, exist_ok=True)
     array = catalogue.make(chosen.kind, chosen.data)
     array.latency = chosen.latency_ms / 1000
-    server = Server(array, chosen.host, chosen.port, _certificate(chosen))
+    server = Server(array, chosen.host, chosen.port, _certificate(chosen), chosen.control_port)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     server.start()
     if chosen.ca_file is not None:
         chosen.ca_file.write_text(server.certificate.authority)
     print(f"endpoint: {server.endpoint}{array.shown_base}", flush=True)  # noqa: T201 - the output
+    if server.control_endpoint is not None:
+        print(f"control: {server.control_endpoint}", flush=True)  # noqa: T201
     for account in array.tokens.accounts.values():
         print(f"account: {account.name} / {account.password} ({account.role})", flush=True)  # noqa: T201
     how = "for real, by CephFS" if array.disk.real else "only for what the simulator writes"
@@ -48,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--tls-cert", type=Path, help="certificate chain, PEM")
     made.add_argument("--tls-key", type=Path, help="its key, PEM")
     made.add_argument("--ca-file", type=Path, help="write the made authority's certificate here")
+    made.add_argument(
+        "--control-port", type=int, help="loopback port at which somebody at the array works"
+    )
     made.add_argument("--latency-ms", type=float, default=0.0, help="delay of each call")
     return made
 

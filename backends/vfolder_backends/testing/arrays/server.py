@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from vfolder_backends.testing.arrays import control
 from vfolder_backends.testing.arrays.calls import Call, Reply
 from vfolder_backends.testing.arrays.certificates import Certificate, issue
 from vfolder_backends.testing.arrays.faults import BEFORE, Kind
@@ -31,6 +32,7 @@ class Server:
         host: address to listen on.
         port: 0 takes a free one.
         certificate: None makes one for `host` and localhost.
+        control_port: of `control`, on the loopback address; None leaves it out.
     """
 
     def __init__(
@@ -39,11 +41,12 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         certificate: Certificate | None = None,
+        control_port: int | None = None,
     ) -> None:
         self.array = array
         self.certificate = certificate or issue(host, "localhost")
         self.most_in_flight = 0
-        self._host, self._port = host, port
+        self._host, self._port, self._control = host, port, control_port
         self._in_flight = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=f"sim-{array.kind}", daemon=True)
@@ -59,6 +62,11 @@ class Server:
     def endpoint(self) -> str:
         """Where it is, without the API's base path."""
         return f"https://{self._host}:{self._port}"
+
+    @property
+    def control_endpoint(self) -> str | None:
+        """Where `control` is, None where it was left out."""
+        return None if self._control is None else f"http://127.0.0.1:{self._control}"
 
     def start(self) -> None:
         """Listen; `OSError` when the port is taken."""
@@ -94,6 +102,21 @@ class Server:
             self._loop.close()
 
     async def _serve(self) -> None:
+        if self._control is None:
+            await self._serve_array()
+            return
+        desk = web.AppRunner(control.application(self.array), access_log=None, shutdown_timeout=0)
+        await desk.setup()
+        try:
+            await web.TCPSite(desk, "127.0.0.1", self._control).start()
+            self._control = desk.addresses[0][1]
+            await self._serve_array()
+        except OSError as error:
+            self._ready.set_exception(error)
+        finally:
+            await desk.cleanup()
+
+    async def _serve_array(self) -> None:
         app = web.Application(client_max_size=16 << 20)
         app.router.add_route("*", "/{path:.*}", self._handle)
         # A caller that leaves is noticed: "late" and "hang" depend on it.

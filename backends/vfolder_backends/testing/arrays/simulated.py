@@ -91,6 +91,14 @@ class SimulatedArray(ABC, Generic[StateT]):
     def limits(self) -> Mapping[str, Limit]:
         """Return every quota object by what it is on: what a test compares with what it wants."""
 
+    @abstractmethod
+    def tamper(self, name: str, limit: Limit) -> None:
+        """Change the limits of the directory of that name, as somebody at the array would.
+
+        Raises:
+            KeyError: nothing limits a directory of that name.
+        """
+
     def unauthorized(self) -> Reply:
         """Return what the vendor answers to a session that is over."""
         return self.refusal(401, "Unauthorized")

@@ -140,7 +140,7 @@ BAD = [
     (["migrate", "{root}", "--mapping", "{dir}/m.csv"], "line 2, column namespace"),
     (["rebuild", "{root}", "--backend", "{dir}/b.yaml", "--scope", "x"], "is not 32 lower-case"),
     (["scan"], "the following arguments are required: ROOT"),
-    (["backend"], "invalid choice: 'backend'"),
+    (["adapt"], "invalid choice: 'adapt'"),
 ]
 
 

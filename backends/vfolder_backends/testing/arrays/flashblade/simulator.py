@@ -135,6 +135,11 @@ class SimulatedFlashBlade(SimulatedArray[State]):
         live = [f for f in self.state.file_systems.values() if not f.destroyed]
         return {f"/{f.name}": Limit(f.limit) for f in live}
 
+    def tamper(self, name: str, limit: Limit) -> None:
+        """See `SimulatedArray`."""
+        found = {f.name: f for f in self.state.file_systems.values()}[name]
+        found.provisioned, found.hard = limit.bytes, limit.bytes is not None
+
     def _in_force(self) -> dict[Path, Limit]:
         found = {}
         for file_system in self.state.file_systems.values():

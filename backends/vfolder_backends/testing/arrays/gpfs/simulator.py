@@ -113,6 +113,11 @@ class SimulatedGpfs(SimulatedArray[State]):
             for fileset in self.state.filesets.values()
         }
 
+    def tamper(self, name: str, limit: Limit) -> None:
+        """See `SimulatedArray`."""
+        found = {f.name.rpartition("-")[2]: f for f in self.state.filesets.values()}[name]
+        found.limit, found.files_limit = (limit.bytes or 0) // 1024, limit.files or 0
+
     def _in_force(self) -> dict[Path, Limit]:
         found = {}
         for fileset in self.state.filesets.values():

@@ -89,6 +89,11 @@ class SimulatedHammerspace(SimulatedArray[State]):
         """Size limits by path."""
         return {share.path: Limit(share.limit or None) for share in self.state.shares.values()}
 
+    def tamper(self, name: str, limit: Limit) -> None:
+        """See `SimulatedArray`."""
+        shares = {share.path.rpartition("/")[2]: share for share in self.state.shares.values()}
+        shares[name].limit = limit.bytes or 0
+
     def _in_force(self) -> dict[Path, Limit]:
         return {
             self.disk.place(share.path): Limit(share.limit)

@@ -151,6 +151,16 @@ class SimulatedNetapp(SimulatedArray[State]):
                 found[f"{volume.path.rstrip('/')}/{rule.qtree}"] = limit
         return found
 
+    def tamper(self, name: str, limit: Limit) -> None:
+        """See `SimulatedArray`."""
+        for volume in self.state.volumes.values():
+            rule = volume.rule_of(name)
+            if rule is not None:
+                rule.limit = limit
+                volume.resize(rule)
+                return
+        raise KeyError(name)
+
     def _in_force(self) -> dict[Path, Limit]:
         return {
             self.disk.place(volume.path) / volume.qtrees[number].name: limit

@@ -138,6 +138,14 @@ class SimulatedOneFS(SimulatedArray[State]):
         """Hard limits by path."""
         return {self._path(quota): Limit(quota.limit) for quota in self.state.quotas.values()}
 
+    def tamper(self, name: str, limit: Limit) -> None:
+        """See `SimulatedArray`."""
+        for quota in self.state.quotas.values():
+            if quota.hint.endswith(name):
+                quota.hard, quota.enforced = limit.bytes, limit.bytes is not None
+                return
+        raise KeyError(name)
+
     def _in_force(self) -> dict[Path, Limit]:
         found = {}
         for quota in self.state.quotas.values():

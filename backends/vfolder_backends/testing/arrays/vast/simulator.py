@@ -152,6 +152,14 @@ class SimulatedVast(SimulatedArray[State]):
         """Hard limits by path."""
         return {self.where(q): Limit(q.hard, q.hard_inodes) for q in self.state.quotas.values()}
 
+    def tamper(self, name: str, limit: Limit) -> None:
+        """See `SimulatedArray`."""
+        for quota in self.state.quotas.values():
+            if self.where(quota).endswith(name):
+                quota.hard, quota.hard_inodes = limit.bytes, limit.files
+                return
+        raise KeyError(name)
+
     def _in_force(self) -> dict[Path, Limit]:
         found = {}
         for quota in self.state.quotas.values():

@@ -92,6 +92,14 @@ class SimulatedWeka(SimulatedArray[State]):
             found[key] = Limit(None if quota.hard in _UNLIMITED else quota.hard)
         return found
 
+    def tamper(self, name: str, limit: Limit) -> None:
+        """See `SimulatedArray`."""
+        for quota in self.state.quotas.values():
+            if quota.hint.endswith(name):
+                quota.hard = limit.bytes or 0
+                return
+        raise KeyError(name)
+
     def _in_force(self) -> dict[Path, Limit]:
         found = {}
         for quota in self.state.quotas.values():
