@@ -46,7 +46,7 @@ class SimulatedArray:
         image = images.build(("sim",))["sim"]
         self.site.cluster.load(image.archive)
         shown = self.site.ceph.operator_mount / self._place / SHOWN[self.kind]
-        shown.mkdir(parents=True)
+        shown.mkdir(parents=True, exist_ok=True)
         self.site.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             self._manifest(image.name),
