@@ -120,9 +120,12 @@ class TreeBackend:
                     if retired is not None:
                         await self._access.run(retirement.revoke, request.scope)
                         continue
-                    if await self._advance(place, request):
+                    finished, quota = await self._advance(place, request)
+                    if finished:
                         progress = await self._driver.settle(request.scope)
-                        state = await self._read_scope(request.scope, request.owner)
+                        if quota is None or progress is not None:
+                            quota = await self._driver.read(request.scope)
+                        state = await self._state(request.scope, request.owner, quota)
                         return replace(state, progress=progress)
                 except (NotOurs, DataMissing):
                     # Another actor may get on between two looks: only what is seen twice counts.
@@ -131,24 +134,30 @@ class TreeBackend:
                     before = place
             raise Unavailable(f"scope {request.scope} kept changing under us; try again")
 
-    async def _advance(self, place: ScopePlace, request: ScopeRequest) -> bool:
-        """Take the next step towards a finished scope; True when it is there and ours."""
+    async def _advance(
+        self, place: ScopePlace, request: ScopeRequest
+    ) -> tuple[bool, ScopeQuota | None]:
+        """Take the next step towards a finished scope.
+
+        Returns:
+            Whether it is there and ours, and what was read of it where limits were set.
+        """
         mine = request.owner
         if place.present and place.intent != mine:
             # Made before: it becomes, or stays, ours as it lies, its limits included.
-            return await self._access.run(scopes.commit, request, place.owner)
+            return await self._access.run(scopes.commit, request, place.owner), None
         begun = await self._access.run(scopes.begin, request)
         if begun.owner != place.owner:
             # A quicker actor finished it meanwhile; our limits may be older than its.
             await self._access.run(scopes.drop_intent, request.scope)
-            return False
+            return False, None
         if not begun.present:
             await self._driver.create(request.scope, request.ref)
         if place.owner is None and not await self._access.run(scopes.is_free, request.scope):
             marks.check_taking(f"scope {request.scope}", None, mine, request.adoption)
-            return await self._access.run(scopes.commit, request, None)
-        await self._write_limits(request.scope, request.limits)
-        return await self._access.run(scopes.commit, request, place.owner)
+            return await self._access.run(scopes.commit, request, None), None
+        quota = await self._write_limits(request.scope, request.limits)
+        return await self._access.run(scopes.commit, request, place.owner), quota
 
     async def describe_scope(self, scope: ScopeHex) -> ScopeState:
         """Read one scope."""
@@ -160,17 +169,18 @@ class TreeBackend:
         """Set both limits and return what the storage then reports."""
         async with self._deadline():
             await self._access.run(scopes.require, scope, owner)
-            await self._write_limits(scope, limits)
-            return await self._read_scope(scope, owner)
+            return await self._state(scope, owner, await self._write_limits(scope, limits))
 
-    async def _write_limits(self, scope: ScopeHex, limits: Limits) -> None:
+    async def _write_limits(self, scope: ScopeHex, limits: Limits) -> ScopeQuota:
+        """Set limits; return what the storage then shows, which has to be them."""
         await self._driver.write(scope, limits)
         expected = self._driver.stored(limits)
-        found = (await self._driver.read(scope)).limits
-        if found != expected:
+        found = await self._driver.read(scope)
+        if found.limits != expected:
             raise BackendError(
-                f"scope {scope}: limits {expected} were set, and the storage shows {found}"
+                f"scope {scope}: limits {expected} were set, and the storage shows {found.limits}"
             )
+        return found
 
     async def delete_scope(self, scope: ScopeHex, owner: Owner) -> None:
         """Remove an empty scope, its limits and its marks."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from e2e.bench import folders, pods, publish, report, scale, start, trees
+from e2e.bench import arrays, folders, pods, publish, report, scale, start, trees
 from e2e.bench.report import Section
 from e2e.bench.site import Site
 from e2e.cluster import RigError
@@ -22,7 +22,11 @@ ON_A_SITE: dict[str, Callable[[Site], Section]] = {
     "folders": folders.measure,
 }
 #: With what they need of their own.
-ALONE: dict[str, Callable[[], Section]] = {"scale": scale.measure, "trees": trees.measure}
+ALONE: dict[str, Callable[[], Section]] = {
+    "scale": scale.measure,
+    "arrays": arrays.measure,
+    "trees": trees.measure,
+}
 
 
 def main() -> int:

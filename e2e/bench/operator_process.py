@@ -16,11 +16,12 @@ _STOP_SECONDS = 60.0
 
 
 class Operator:
-    """One process of the operator's program."""
+    """One process of the operator's program; `more` are further settings of it."""
 
-    def __init__(self, kubeconfig: Path, log: Path) -> None:
+    def __init__(self, kubeconfig: Path, log: Path, **more: str) -> None:
         self._port = network.free_ports(1)[0]
         settings = {"KUBECONFIG": str(kubeconfig), "PORT": str(self._port), "IDENTITY": "bench"}
+        settings |= more
         environment = {f"VFOLDER_OPERATOR_{name}": value for name, value in settings.items()}
         self._log = log
         self._started = time.monotonic()
@@ -51,9 +52,21 @@ class Operator:
             RigError: not within `seconds`.
         """
         commands.wait_until(
-            lambda: self._reconciled() >= count, f"{count} reconciled", seconds, every=0.5
+            lambda: self._counted(_RECONCILED) >= count, f"{count} reconciled", seconds, every=0.5
         )
         return time.monotonic() - self._started
+
+    def until_counted(self, metric: re.Pattern[str], more: int, seconds: float) -> float:
+        """Wait until a counter has grown by that much; returns what it then is.
+
+        Raises:
+            RigError: not within `seconds`.
+        """
+        wanted = self._counted(metric) + more
+        commands.wait_until(
+            lambda: self._counted(metric) >= wanted, f"{metric.pattern}", seconds, every=0.2
+        )
+        return self._counted(metric)
 
     def stop(self) -> None:
         """End it in good order, or else at once."""
@@ -74,8 +87,8 @@ class Operator:
             return False
         return True
 
-    def _reconciled(self) -> float:
-        found = _RECONCILED.search(self._get("/metrics"))
+    def _counted(self, metric: re.Pattern[str]) -> float:
+        found = metric.search(self._get("/metrics"))
         return float(found[1]) if found else 0.0
 
     def _get(self, path: str) -> str:

@@ -1,12 +1,12 @@
 """The example on each array's page is valid, and works against the simulator as it is written."""
 
 import pathlib
-import re
 
 import jsonschema
 import pytest
 import yaml
 
+from e2e.arrays import SHOWN, page
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.registry import Registry
 from vfolder_backends.testing.arrays import catalogue
@@ -15,20 +15,14 @@ from vfolder_backends.testing.conformance.base import SCOPE, TEAM, scope_request
 from vfolder_operator.crds.backend import StorageBackendSpec
 
 ROOT = pathlib.Path(__file__).parents[2]
-SHOWN = {"netapp": "", "vast": "vfolder", "weka": "vfolder"}
-"""The directory that the example's hostPath shows, on the simulator's disk."""
-
-
-def example(kind):
-    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / f"docs/{kind}.md").read_text(), re.DOTALL)
-    secret, backend = yaml.safe_load_all(block)
-    assert backend["spec"]["credentialsSecretRef"]["name"] == secret["metadata"]["name"]
-    return secret, backend
+OTHER = {"flashblade": {"view": "Directories"}}
+"""Where no array and no automounter is."""
 
 
 @pytest.mark.parametrize("kind", sorted(SHOWN))
 def test_the_example_has_the_fields_that_the_kind_has(kind):
-    _, backend = example(kind)
+    secret, backend = page(kind)
+    assert backend["spec"]["credentialsSecretRef"]["name"] == secret["metadata"]["name"]
     (definition,) = yaml.safe_load_all((ROOT / "crds/storagebackends.yaml").read_text())
     (version,) = definition["spec"]["versions"]
     schema = version["schema"]["openAPIV3Schema"]
@@ -38,11 +32,11 @@ def test_the_example_has_the_fields_that_the_kind_has(kind):
 
 @pytest.mark.parametrize("kind", sorted(SHOWN))
 async def test_the_example_works_as_it_is_written(kind, tmp_path):
-    secret, manifest = example(kind)
+    secret, manifest = page(kind)
     spec = StorageBackendSpec.model_validate(manifest["spec"])
     disk = tmp_path / "disk"
     root = disk / SHOWN[kind]
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     array = catalogue.make(kind, disk)
     with Server(array) as server:
         # Only where it is, and whom to trust, differ from site to site.
@@ -50,7 +44,7 @@ async def test_the_example_works_as_it_is_written(kind, tmp_path):
             manifest["metadata"]["name"],
             spec.type,
             str(root),
-            parameters=spec.parameters,
+            parameters={**spec.parameters, **OTHER.get(kind, {})},
             endpoint=server.endpoint + array.shown_base,
             credentials=secret["stringData"],
             ca_bundle=server.certificate.authority,

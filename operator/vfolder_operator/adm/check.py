@@ -2,8 +2,8 @@
 
 import argparse
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     storage.add_storage_arguments(parser)
     storage.add_cluster_arguments(parser)
-    storage.add_deadlines(parser)
+    storage.add_call_deadline(parser)
     parser.set_defaults(run=run)
 
 
@@ -88,8 +88,8 @@ class _Steps:
     def told(self, step: str, detail: str, result: str = "ok") -> None:
         self._rows.write({"step": step, "result": result, "detail": detail})
 
-    @asynccontextmanager
-    async def step(self, name: str) -> AsyncIterator[None]:
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
         """Tell what a step fails with."""
         try:
             yield
@@ -102,7 +102,7 @@ async def run(args: argparse.Namespace, world: World) -> int:
     """Try it step by step; FAILED at the first that does not work."""
     async with AsyncExitStack() as stack:
         if storage.is_file(args.backend):
-            found = storage.read_manifest(Path(args.backend))
+            found = storage.read_manifest(Path(args.backend), "FILE")
         else:
             kube = await storage.connect(args)
             stack.push_async_callback(kube.close)
@@ -110,7 +110,7 @@ async def run(args: argparse.Namespace, world: World) -> int:
         steps = _Steps(Rows(world.out, COLUMNS, choose(args.output, world.out)))
         root = args.root or Path(found.spec.operator_path or f"/backends/{found.name}")
         try:
-            async with steps.step("manifest"):
+            with steps.step("manifest"):
                 port = storage.build(world, args, root, found, read_only=not args.write)
             stack.push_async_callback(port.close)
             steps.told(
@@ -125,17 +125,17 @@ async def run(args: argparse.Namespace, world: World) -> int:
 
 
 async def _look(port: StorageBackend, steps: _Steps, root: Path, *, write: bool) -> None:
-    async with steps.step("root"):
+    with steps.step("root"):
         mark = await port.attach(None, initialise=write)
     steps.told("root", f"{root}: root mark {mark}" if mark else f"{root}: no root mark yet")
-    async with steps.step("storage"):
+    with steps.step("storage"):
         health = await port.probe()
     steps.told("storage", "it answers, and lets us in")
     for name, value in _facts(health).items():
         steps.told(name, value)
     for warning in health.warnings:
         steps.told("storage", warning, "warning")
-    async with steps.step("list"):
+    with steps.step("list"):
         scopes = [state async for state in port.list_scopes()] if mark else []
     steps.told("list", f"{len(scopes)} scopes of VFolder are there")
 
@@ -155,15 +155,15 @@ def _facts(health: Health) -> Mapping[str, str]:
 async def _write(port: StorageBackend, steps: _Steps) -> None:
     scope = ScopeHex(uuid.uuid4().hex)
     try:
-        async with steps.step("make"):
+        with steps.step("make"):
             ref = await port.prepare_scope(scope, {})
             made = await port.ensure_scope(ScopeRequest(scope, _OWNER, _SET, ref=ref))
         steps.told("make", f"scope {scope.uuid} at {made.path}: {_shown(made)}")
-        async with steps.step("change"):
+        with steps.step("change"):
             changed = await port.set_limits(scope, _OWNER, _CHANGED)
         steps.told("change", _shown(changed))
     finally:
-        async with steps.step("remove"):
+        with steps.step("remove"):
             await port.delete_scope(scope, _OWNER)
             async for state in port.list_scopes():
                 if state.scope == scope:

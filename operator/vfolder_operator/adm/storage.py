@@ -66,6 +66,11 @@ def add_deadlines(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="deadline of one answer of the file system (default: %(default)g)",
     )
+    add_call_deadline(parser)
+
+
+def add_call_deadline(parser: argparse.ArgumentParser) -> None:
+    """Add the deadline of calls to the storage and the API server."""
     parser.add_argument(
         "--call-seconds",
         type=seconds,
@@ -112,7 +117,7 @@ async def cluster_uid(kube: Kube) -> str:
     return str(namespace["metadata"]["uid"])
 
 
-def read_manifest(path: Path) -> Described:
+def read_manifest(path: Path, argument: str = "--backend") -> Described:
     """Read a StorageBackend from a file of YAML or JSON documents.
 
     Raises:
@@ -121,11 +126,11 @@ def read_manifest(path: Path) -> Described:
     try:
         documents = list(yaml.safe_load_all(path.read_text()))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"--backend {path}: cannot be read: {error}") from error
+        raise UsageError(f"{argument} {path}: cannot be read: {error}") from error
     found = [d for d in documents if isinstance(d, dict) and d.get("kind") == "StorageBackend"]
     if len(found) != 1:
-        raise UsageError(f"--backend {path}: holds {len(found)} StorageBackends, one is wanted")
-    return described(found[0], f"--backend {path}")
+        raise UsageError(f"{argument} {path}: holds {len(found)} StorageBackends, one is wanted")
+    return described(found[0], f"{argument} {path}")
 
 
 def described(body: Body, where: str, *, in_cluster: bool = False) -> Described:
