@@ -4,14 +4,15 @@ import asyncio
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.port import Limits
+from vfolder_backends.testing.arrays import catalogue
 from vfolder_backends.testing.arrays.disk import Limit
 from vfolder_backends.testing.arrays.server import Server
 from vfolder_backends.testing.arrays.simulated import SimulatedArray
@@ -27,18 +28,39 @@ class ArrayUnderTest(TreeUnderTest):
     A pickled one, for another process, has the address of the simulator but not the simulator.
 
     Attributes:
+        account: the credentials of who may do all that is needed.
+        options: what the StorageBackend says in `parameters` beside the path.
         data: the array's file system; `root` lies in it.
         config: what backends are built from; root and parameters are filled in.
         server: the simulator.
     """
 
     limits_bind_operator: ClassVar[bool] = False
+    account: ClassVar[Mapping[str, str]] = {}
+    options: ClassVar[Mapping[str, str]] = {}
 
     data: Path = Path("/nowhere")
     config: BackendConfig = dataclasses.field(
         default_factory=lambda: BackendConfig("under-test", "", "")
     )
     server: Server | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    @contextmanager
+    def serve(cls, place: Path) -> Iterator[Self]:
+        """Serve a fresh array of this `kind` over an empty directory for a `with` block."""
+        array = catalogue.make(cls.kind, place)
+        with served(cls, array, cls.account, cls.options) as made:
+            yield made
+
+    @contextmanager
+    def another(self, place: Path) -> Iterator[Self]:
+        """Serve a fresh one like this over an empty directory for a `with` block."""
+        array, config = catalogue.make(self.kind, place), self.config
+        with served(
+            type(self), array, config.credentials, config.parameters, config.call_timeout
+        ) as made:
+            yield made
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "server": None}
@@ -82,6 +104,11 @@ class ArrayUnderTest(TreeUnderTest):
         assert len(found) == len(limits), f"something is doubled: {sorted(limits)}"
         return found
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Every password, token and cookie that the array knows or knew."""
+        return self.array.secrets
+
     async def quiet(self) -> None:
         """Wait until the array serves no call any more."""
         server = self.server
@@ -91,6 +118,33 @@ class ArrayUnderTest(TreeUnderTest):
             return server.in_flight == 0
 
         await until(idle, 10)
+
+
+class Fleet:
+    """Several arrays of one kind; a context manager that serves those it is asked for.
+
+    Attributes:
+        all: the first one, which somebody else serves, and all others.
+    """
+
+    def __init__(self, first: ArrayUnderTest, place: Path) -> None:
+        self.all = [first]
+        self._place = place
+        self._served = ExitStack()
+
+    def another(self, name: str) -> ArrayUnderTest:
+        """Serve one more until the end of the `with` block; `name` is its directory's."""
+        place = self._place / name
+        place.mkdir(parents=True)
+        made = self._served.enter_context(self.all[0].another(place))
+        self.all.append(made)
+        return made
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._served.close()
 
 
 @contextmanager

@@ -1,20 +1,19 @@
 """Rules on arrays: every fault at every call, and nothing said that must not be said."""
 
 import asyncio
-import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import ClassVar, Final
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final
 
 import pytest
 
 from vfolder_backends.errors import BackendError
 from vfolder_backends.facts import Capabilities
 from vfolder_backends.port import Limits, StorageBackend
-from vfolder_backends.testing.array_storage import ArrayUnderTest
+from vfolder_backends.testing.array_storage import ArrayUnderTest, Fleet
 from vfolder_backends.testing.arrays.disk import Limit
 from vfolder_backends.testing.arrays.faults import Fault, Kind
+from vfolder_backends.testing.conformance.array_base import ArrayTests, actor
 from vfolder_backends.testing.conformance.base import LIMITS, MIB
 from vfolder_backends.testing.conformance.operations import (
     Prepare,
@@ -29,7 +28,7 @@ from vfolder_backends.testing.conformance.operations import (
     with_folder,
     with_scope,
 )
-from vfolder_backends.testing.secrecy import Texts, listening
+from vfolder_backends.testing.secrecy import Texts
 
 _MAX_CALLS: Final = 40
 _IMPATIENT: Final = 1.2  # seconds: what a call that is never answered costs
@@ -65,29 +64,81 @@ OPERATIONS: Final[dict[str, tuple[Prepare, Operation, Limits | None]]] = {
 """Preparation, what is done under a fault, and the limits wanted in the end."""
 
 
-class ArrayRules(StepRules):
+@dataclass
+class _Lane:
+    """One kind of fault at each call of one operation, on an array of its own."""
+
+    rules: "ArrayRules"
+    storage: ArrayUnderTest
+    capabilities: Capabilities
+    texts: Texts
+    kind: Kind
+    patience: float = _IMPATIENT
+
+    async def run(self, operation: str) -> None:
+        """Go on until the operation makes no such call any more."""
+        prepare, act, wanted = OPERATIONS[operation]
+        nth = 1
+        async with actor(self.storage) as backend:
+            root_id = await backend.attach(None)
+            for step in range(1, _MAX_CALLS):
+                things = Things(root_id, step)
+                await prepare(backend, things)
+                fault = Fault(self.kind, nth)
+                failed = await self._suffer(fault, act, things)
+                held = {things.scope.scope.value: self.rules.as_held(wanted, self.capabilities)}
+                assert self.storage.held() == (held if wanted else {}), f"{self.kind}, call {nth}"
+                await clean(backend, things)
+                assert self.storage.held() == {}, f"{self.kind}, call {nth}"
+                self.rules.nothing_left(self.storage)
+                if fault.fired:
+                    nth += 1
+                elif failed is None:
+                    return
+                else:
+                    self._be_patient(failed)
+        raise AssertionError(f"{operation} makes more than {_MAX_CALLS} calls")
+
+    @property
+    def _hasty(self) -> bool:
+        return self.kind in (Kind.HANG, Kind.LATE)
+
+    async def _suffer(self, fault: Fault, act: Operation, things: Things) -> BackendError | None:
+        """Act under a fault and once more without; return what the first one ended with.
+
+        The same actor does both, with what it remembers. Only where a call is never answered an
+        impatient one suffers in its place, so that a busy machine does not look like a fault.
+        """
+        failed, storage = None, self.storage
+        if self._hasty:
+            config = replace(storage.config, call_timeout=self.patience)
+            storage = replace(storage, config=config)
+        async with actor(storage) as first:
+            storage.array.faults.arm(fault)
+            try:
+                await act(first, things)
+            except BackendError as error:
+                failed = error
+                self.texts.caught(error)
+                assert str(error), "an error that does not say why"
+            await storage.quiet()
+            storage.array.calm()
+            if not self._hasty:
+                await act(first, things)
+        if self._hasty:
+            async with actor(self.storage) as patient:
+                await act(patient, things)
+        return failed
+
+    def _be_patient(self, failed: BackendError) -> None:
+        """The machine was too busy to get as far as the fault: the same call again, with more."""
+        self.patience *= 2
+        if not self._hasty or self.patience > self.storage.config.call_timeout:
+            raise AssertionError("it failed, and not by a fault") from failed
+
+
+class ArrayRules(ArrayTests, StepRules):
     """What only an array behind a network can do to us."""
-
-    # The HTTP library drops a connection whose TLS handshake is cancelled at a deadline without
-    # closing it; the collector does, and says so.
-    pytestmark: ClassVar = pytest.mark.filterwarnings(
-        r"ignore:Exception ignored in. <(socket|ssl|function _SelectorTransport)"
-        r":pytest.PytestUnraisableExceptionWarning"
-    )
-
-    @pytest.fixture
-    def texts(self) -> Iterator[Texts]:
-        """Everything that is logged during the test, and what it adds."""
-        with listening() as texts:
-            yield texts
-
-    @pytest.fixture(autouse=True)
-    def watched(self, storage: ArrayUnderTest, texts: Texts) -> Iterator[None]:
-        """Fail a test in which a word was wrong, or a secret came out."""
-        yield
-        gc.collect()  # what a cut-off handshake left is met here, where `pytestmark` knows of it
-        assert storage.array.violations == []
-        assert texts.leaks(storage.array.secrets) == []
 
     async def test_each_call_is_logged(self, backend: StorageBackend, texts: Texts) -> None:
         """The scan for secrets does see what is logged."""
@@ -100,66 +151,25 @@ class ArrayRules(StepRules):
     async def test_a_fault_at_each_call_then_a_retry(
         self,
         storage: ArrayUnderTest,
-        backend: StorageBackend,
         capabilities: Capabilities,
+        fleet: Fleet,
         texts: Texts,
         operation: str,
     ) -> None:
-        """Nothing is doubled, nothing is lost, no limit is left off."""
-        prepare, act, wanted = OPERATIONS[operation]
-        root_id = await backend.attach(None)
-        step = 0
-        for kind in sorted(storage.array.fault_kinds):
-            for nth in range(1, _MAX_CALLS):
-                step += 1
-                things = Things(root_id, step)
-                await prepare(backend, things)
-                hit = await self._suffer(storage, Fault(kind, nth), act, things, texts)
-                held = {things.scope.scope.value: self.as_held(wanted, capabilities)}
-                assert storage.held() == (held if wanted else {}), f"{kind} at call {nth}"
-                await clean(backend, things)
-                assert storage.held() == {}, f"{kind} at call {nth}"
-                self.nothing_left(storage)
-                if not hit:
-                    break
-            else:
-                raise AssertionError(f"{operation} makes more than {_MAX_CALLS} calls")
+        """Nothing is doubled, nothing is lost, no limit is left off.
+
+        Each kind of fault has an array of its own, so that all of them suffer, and mostly wait, at
+        the same time.
+        """
+        async with asyncio.TaskGroup() as group:
+            for kind in sorted(storage.array.fault_kinds):
+                lane = _Lane(self, fleet.another(kind.name), capabilities, texts, kind)
+                group.create_task(lane.run(operation), name=str(kind))
 
     def as_held(self, wanted: Limits | None, capabilities: Capabilities) -> Limit:
         """Return what the array must hold for these limits."""
         stored = self.stored(wanted or Limits(), capabilities)
         return Limit(stored.bytes, stored.files)
-
-    async def _suffer(
-        self,
-        storage: ArrayUnderTest,
-        fault: Fault,
-        act: Operation,
-        things: Things,
-        texts: Texts,
-    ) -> bool:
-        """Act under a fault and once more without; return whether the fault came at all.
-
-        The same actor does both, with what it remembers. Only where a call is never answered an
-        impatient one suffers in its place, so that a busy machine does not look like a fault.
-        """
-        impatient = fault.kind in (Kind.HANG, Kind.LATE)
-        config = replace(storage.config, call_timeout=_IMPATIENT) if impatient else storage.config
-        async with _actor(replace(storage, config=config)) as actor:
-            storage.array.faults.arm(fault)
-            try:
-                await act(actor, things)
-            except BackendError as error:
-                texts.caught(error)
-                assert str(error), "an error that does not say why"
-            await storage.quiet()
-            storage.array.calm()
-            if not impatient:
-                await act(actor, things)
-        if impatient:
-            async with _actor(storage) as patient:
-                await act(patient, things)
-        return fault.fired > 0
 
     async def test_an_array_that_is_not_there(
         self, storage: ArrayUnderTest, backend: StorageBackend, texts: Texts
@@ -178,9 +188,9 @@ class ArrayRules(StepRules):
             await backend.describe_scope(things.scope.scope)
         assert sum(storage.array.served.values()) == before
         storage.array.calm()
-        async with _actor(storage) as actor:
-            await actor.attach(root_id)
-            await actor.describe_scope(things.scope.scope)
+        async with actor(storage) as other:
+            await other.attach(root_id)
+            await other.describe_scope(things.scope.scope)
 
     async def test_many_callers_log_in_once(
         self, storage: ArrayUnderTest, backend: StorageBackend
@@ -220,17 +230,8 @@ class ArrayRules(StepRules):
         await backend.probe()
         before = sum(storage.array.served.values())
         stranger = replace(storage.config, ca_bundle="")
-        async with _actor(replace(storage, config=stranger)) as actor:
-            await actor.attach(root_id)
+        async with actor(replace(storage, config=stranger)) as other:
+            await other.attach(root_id)
             with pytest.raises(BackendError, match=r"tls\.caBundle"):
-                await actor.probe()
+                await other.probe()
         assert sum(storage.array.served.values()) == before
-
-
-@asynccontextmanager
-async def _actor(storage: ArrayUnderTest) -> AsyncIterator[StorageBackend]:
-    backend = storage.build()
-    try:
-        yield backend
-    finally:
-        await backend.close()
