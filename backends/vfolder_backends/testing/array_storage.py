@@ -87,6 +87,13 @@ class ArrayUnderTest(TreeUnderTest):
         )
         return dataclasses.replace(ready, **changes)
 
+    def behave(self, settings: Mapping[str, Any]) -> None:
+        """Change fields of the simulator's settings."""
+        present = vars(self.array)["settings"]
+        for name, value in settings.items():
+            assert hasattr(present, name), f"no setting {name!r}"
+            setattr(present, name, value)
+
     async def fill(self, scope: ScopeHex, folder: FolderHex, size: int) -> None:
         """Write a file as a client of the array, which its limits can stop."""
         place = self.path(scope, folder) / f"data-{size}"

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from http.cookies import SimpleCookie
 from typing import ClassVar, Final, Generic, TypeVar
 
 from vfolder_backends.testing.arrays.calls import Call, Reply
@@ -28,6 +29,7 @@ from vfolder_backends.testing.arrays.tokens import Tokens
 StateT = TypeVar("StateT")
 Handler = Callable[[StateT, Call], Reply]
 
+_CREDENTIALS: Final = ("authorization", "x-auth-token", "x-csrf-token", "api-token")
 _STALE_READS: Final = 3
 _CALM_CALLS: Final = 100
 
@@ -46,6 +48,7 @@ class SimulatedArray(ABC, Generic[StateT]):
         served: how often each route was called.
         faults: what goes wrong.
         latency: seconds that each call takes.
+        chatty: a field that no document has is in each reply: what the check must find.
     """
 
     kind: ClassVar[str]
@@ -63,9 +66,11 @@ class SimulatedArray(ABC, Generic[StateT]):
         self.violations: list[str] = []
         self.served: Counter[str] = Counter()
         self.latency = 0.0
+        self.chatty = False
         self.lock = threading.RLock()
         self.document = self.published()
         self._routes = self.routes()
+        self._presented: set[str] = set()
         self._stale: StateT | None = None
         self._stale_reads = 0
         unknown = set(self._routes) - self.document.routes
@@ -119,9 +124,9 @@ class SimulatedArray(ABC, Generic[StateT]):
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Every password, token and cookie in use or used before."""
+        """Every password, token and cookie in use or used before, and what callers presented."""
         passwords = {account.password for account in self.tokens.accounts.values()}
-        return frozenset(passwords | self.tokens.ever)
+        return frozenset(passwords | self.tokens.ever | self._presented)
 
     def find(self, method: str, path: str) -> tuple[str, Mapping[str, str]] | None:
         """Return route and path parameters of what a request asks for."""
@@ -149,6 +154,7 @@ class SimulatedArray(ABC, Generic[StateT]):
     def serve(self, call: Call, kind: Kind | None = None) -> Reply:
         """Carry a call out and return the reply; checks both against the document."""
         with self.lock:
+            self._presented |= presented(call.headers)
             self.passed()
             wrong = self.document.check_request(call)
             if wrong:
@@ -185,5 +191,14 @@ class SimulatedArray(ABC, Generic[StateT]):
         return seen
 
     def _checked(self, call: Call, reply: Reply) -> Reply:
+        if self.chatty and isinstance(reply.body, Mapping):
+            reply = replace(reply, body={**reply.body, "colour": "blue"})
         self.violations += self.document.check_reply(call, reply)
         return reply
+
+
+def presented(headers: Mapping[str, str]) -> set[str]:
+    """Return the secrets in a call's headers, as they are written there."""
+    found = {headers[name].rpartition(" ")[2] for name in _CREDENTIALS if name in headers}
+    cookies: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
+    return found | {morsel.value for morsel in cookies.values()}

@@ -7,7 +7,9 @@ Bind it in a test module (pytest, with pytest-asyncio in auto mode):
         def storage(self):
             return MyStorageUnderTest(...)
 
-Arrays take `ArrayConformance`: each fault at each call, secrets, sequences of all sorts.
+Arrays take `ArrayConformance`: each fault at each call, secrets, sequences of all sorts. With
+`FactRules` they state facts that the same questions are asked about; what is left is a class over
+`ArrayTests`.
 
 Backends over a tree take `TreeConformance`, which adds what lies on the disk, crashes at every step
 that changes something, and leaders that are overtaken at every such step. `MigrateRules` moves old
@@ -15,6 +17,8 @@ trees on them, and is killed at every step, too; it has a suite of its own, as i
 """
 
 from vfolder_backends.testing.conformance.actor_rules import ActorRules
+from vfolder_backends.testing.conformance.array_base import ArrayTests
+from vfolder_backends.testing.conformance.array_facts import FactRules, Refused
 from vfolder_backends.testing.conformance.array_rules import ArrayRules
 from vfolder_backends.testing.conformance.behaviour_rules import BehaviourRules
 from vfolder_backends.testing.conformance.clone_rules import CloneRules, TreeCloneRules
@@ -54,4 +58,12 @@ class ArrayConformance(TreeConformance, ArrayRules, SequenceRules):
     """The rules of a tree, and those of an array; `storage` is an `ArrayUnderTest`."""
 
 
-__all__ = ["ArrayConformance", "BackendConformance", "MigrateRules", "TreeConformance"]
+__all__ = [
+    "ArrayConformance",
+    "ArrayTests",
+    "BackendConformance",
+    "FactRules",
+    "MigrateRules",
+    "Refused",
+    "TreeConformance",
+]

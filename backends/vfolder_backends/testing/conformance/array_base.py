@@ -1,17 +1,22 @@
 """What all rules on arrays share: the simulators, and a watch over what is said and asked."""
 
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
+from vfolder_backends.errors import BackendError
 from vfolder_backends.port import StorageBackend
+from vfolder_backends.registry import Registry
 from vfolder_backends.testing.array_storage import ArrayUnderTest, Fleet
 from vfolder_backends.testing.conformance.base import Rules
 from vfolder_backends.testing.secrecy import Texts, listening
+
+RefusedProbe = Callable[..., Awaitable[None]]
+"""Error, pattern of the message, and what is different in the configuration."""
 
 
 @asynccontextmanager
@@ -65,3 +70,21 @@ class ArrayTests(Rules):
         gc.collect()  # what a cut-off handshake left is met here, where `pytestmark` knows of it
         assert [text for one in fleet.all for text in one.array.violations] == []
         assert texts.leaks(secret for one in fleet.all for secret in one.secrets) == []
+
+    @pytest.fixture
+    def refused_probe(self, storage: ArrayUnderTest, texts: Texts) -> RefusedProbe:
+        """Builds a backend that is configured in another way, and expects its probe to fail."""
+
+        async def refused(error: type[BackendError], match: str, **changes: Any) -> None:
+            config = storage.configured(**changes)
+            texts.plant(value for key, value in config.credentials.items() if key != "username")
+            backend = Registry().build(config)
+            try:
+                await backend.attach(None)
+                with pytest.raises(error, match=match) as caught:
+                    await backend.probe()
+                texts.caught(caught.value)
+            finally:
+                await backend.close()
+
+        return refused

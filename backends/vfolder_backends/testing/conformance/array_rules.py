@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from vfolder_backends.errors import BackendError
+from vfolder_backends.errors import BackendError, NotEmpty
 from vfolder_backends.facts import Capabilities
 from vfolder_backends.port import Limits, StorageBackend
 from vfolder_backends.testing.array_storage import ArrayUnderTest, Fleet
@@ -29,6 +29,9 @@ from vfolder_backends.testing.conformance.operations import (
     with_scope,
 )
 from vfolder_backends.testing.secrecy import Texts
+from vfolder_backends.transport.channel import Channel
+from vfolder_backends.transport.messages import Request
+from vfolder_backends.transport.sessions import NoAuth
 
 _MAX_CALLS: Final = 40
 _IMPATIENT: Final = 1.2  # seconds: what a call that is never answered costs
@@ -140,11 +143,20 @@ class _Lane:
 class ArrayRules(ArrayTests, StepRules):
     """What only an array behind a network can do to us."""
 
-    async def test_each_call_is_logged(self, backend: StorageBackend, texts: Texts) -> None:
-        """The scan for secrets does see what is logged."""
-        await ensure_scope(backend, Things(None, 1))
+    async def test_secrets_are_watched_for(
+        self, storage: ArrayUnderTest, backend: StorageBackend, texts: Texts
+    ) -> None:
+        """The scan sees each call in the log, and finds each secret in use if it is planted."""
+        await backend.probe()
         assert any("array call" in text for text in texts.texts)
-        assert texts.leaks(["array call"])
+        used = {value for key, value in storage.config.credentials.items() if key != "username"}
+        assert used <= storage.secrets
+        assert storage.secrets - used, "what a session is made of"
+        said = Texts()
+        for secret in storage.secrets:
+            assert texts.leaks([secret]) == []
+            said.texts = [f"a header was {secret!r}"]
+            assert said.leaks(storage.secrets) == said.texts
 
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize("operation", OPERATIONS)
@@ -235,3 +247,47 @@ class ArrayRules(ArrayTests, StepRules):
             with pytest.raises(BackendError, match=r"tls\.caBundle"):
                 await other.probe()
         assert sum(storage.array.served.values()) == before
+
+    async def test_switched_off_verification_is_a_warning(self, storage: ArrayUnderTest) -> None:
+        """And works."""
+        config = replace(storage.config, insecure_skip_verify=True, ca_bundle="")
+        async with actor(replace(storage, config=config)) as other:
+            await other.attach(None)
+            assert "insecureSkipVerify" in " ".join((await other.probe()).warnings)
+
+    async def test_a_scope_with_something_in_it_keeps_its_limit(
+        self, storage: ArrayUnderTest, backend: StorageBackend, capabilities: Capabilities
+    ) -> None:
+        """It is not deleted, and nothing in it is."""
+        things = Things(await backend.attach(None), 1)
+        await with_scope(backend, things)
+        place = storage.root / things.scope.scope.value
+        (place / "stray").write_text("x")
+        with pytest.raises(NotEmpty):
+            await delete_scope(backend, things)
+        assert storage.held() == {place.name: self.as_held(LIMITS, capabilities)}
+        assert (place / "stray").read_text() == "x"
+
+    async def test_a_wrong_word_of_the_simulator_is_noticed(
+        self, storage: ArrayUnderTest, backend: StorageBackend
+    ) -> None:
+        """In an answer that our client takes; it knows nothing of the check."""
+        things = Things(await backend.attach(None), 1)
+        storage.array.chatty = True
+        await with_scope(backend, things)
+        assert any("colour" in text for text in storage.array.violations)
+        storage.array.violations.clear()
+
+    async def test_a_wrong_word_of_ours_is_noticed(self, storage: ArrayUnderTest) -> None:
+        """In a call that is sent as all others are, and refused as the array would."""
+        array = storage.array
+        route = next(route for route in sorted(array.document.routes) if "{" not in route)
+        method, _, path = route.partition(" ")
+        assert storage.server is not None
+        config = storage.configured(endpoint=storage.server.endpoint)
+        channel = Channel(config, NoAuth())
+        with pytest.raises(BackendError):
+            await channel.send(Request(method, array.base + path, query={"colour": "blue"}))
+        await channel.close()
+        assert any("colour" in text for text in array.violations)
+        array.violations.clear()

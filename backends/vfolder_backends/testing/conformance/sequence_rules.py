@@ -17,7 +17,9 @@ from vfolder_backends.port import Limits, ScopeRequest, StorageBackend
 from vfolder_backends.testing.array_storage import ArrayUnderTest
 from vfolder_backends.testing.arrays.disk import Limit
 from vfolder_backends.testing.arrays.faults import Fault, Kind
-from vfolder_backends.testing.conformance.base import MIB, TEAM, Rules
+from vfolder_backends.testing.conformance.array_base import ArrayTests
+from vfolder_backends.testing.conformance.base import MIB, TEAM
+from vfolder_backends.testing.secrecy import Texts
 
 _SCOPES: Final = [ScopeHex(f"{number:032x}") for number in (1, 2)]
 _EXAMPLES: Final = 20
@@ -42,6 +44,7 @@ class Sequence(RuleBasedStateMachine):
     storage: ArrayUnderTest
     stored: Callable[[Limits], Limits]
     kinds: list[Kind]
+    texts: Texts
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,6 +71,7 @@ class Sequence(RuleBasedStateMachine):
             self.runner.run(act(self.hasty))
         except BackendError as error:
             assert str(error)
+            self.texts.caught(error)
             self.open[scope] = act
         else:
             self.open.pop(scope, None)
@@ -136,11 +140,11 @@ class Sequence(RuleBasedStateMachine):
             self.runner.close()
 
 
-class SequenceRules(Rules):
+class SequenceRules(ArrayTests):
     """The state machine, run on the storage under test."""
 
     @pytest.mark.timeout(300)
-    def test_any_sequence_ends_as_wanted(self, storage: ArrayUnderTest) -> None:
+    def test_any_sequence_ends_as_wanted(self, storage: ArrayUnderTest, texts: Texts) -> None:
         """See the module."""
         capabilities = asyncio.run(_probed(storage))
 
@@ -149,6 +153,7 @@ class SequenceRules(Rules):
 
         Bound.storage = storage
         Bound.stored = staticmethod(lambda limits: self.stored(limits, capabilities))
+        Bound.texts = texts
         Bound.kinds = sorted(storage.array.fault_kinds)
         run_state_machine_as_test(
             Bound,
