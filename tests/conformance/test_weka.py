@@ -1,12 +1,16 @@
 """The suite on a simulated WEKA cluster over HTTPS, and what only WEKA does."""
 
-import pytest
-
 from vfolder_backends.errors import Misconfigured, PermissionDenied, Unavailable, Unsupported
 from vfolder_backends.facts import Level, PerformanceMetrics
 from vfolder_backends.port import Limits
 from vfolder_backends.testing.array_storage import ArrayUnderTest
-from vfolder_backends.testing.conformance import ArrayConformance, ArrayTests, FactRules, Refused
+from vfolder_backends.testing.conformance import (
+    ArrayConformance,
+    ArrayTests,
+    Doubtful,
+    FactRules,
+    Refused,
+)
 from vfolder_backends.testing.conformance.base import MIB, SCOPE, TEAM, scope_request
 
 
@@ -50,7 +54,7 @@ class TestWeka(ArrayConformance, FactRules):
         "an old version": Refused(Unsupported, "resolvePath", settings={"release": "4.2.9"}),
         "a stopped cluster": Refused(Unavailable, "STOPPED", settings={"io_status": "STOPPED"}),
     }
-    doubts = (({"alerts": 2}, "2 alerts"),)
+    doubts = (Doubtful("2 alerts", settings={"alerts": 2}),)
     wrong_options = (("path", "relative"), ("path", "/a/../b"))
 
     async def test_the_connection_is_told_of(self, backend):

@@ -18,7 +18,7 @@ trees on them, and is killed at every step, too; it has a suite of its own, as i
 
 from vfolder_backends.testing.conformance.actor_rules import ActorRules
 from vfolder_backends.testing.conformance.array_base import ArrayTests
-from vfolder_backends.testing.conformance.array_facts import FactRules, Refused
+from vfolder_backends.testing.conformance.array_facts import Doubtful, FactRules, Refused
 from vfolder_backends.testing.conformance.array_rules import ArrayRules
 from vfolder_backends.testing.conformance.behaviour_rules import BehaviourRules
 from vfolder_backends.testing.conformance.clone_rules import CloneRules, TreeCloneRules
@@ -62,6 +62,7 @@ __all__ = [
     "ArrayConformance",
     "ArrayTests",
     "BackendConformance",
+    "Doubtful",
     "FactRules",
     "MigrateRules",
     "Refused",

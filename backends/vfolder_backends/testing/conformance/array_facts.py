@@ -37,23 +37,42 @@ Settings = Mapping[str, Any]
 """Fields of a simulator's settings, and what they are set to."""
 
 
-@dataclass(frozen=True)
-class Refused:
-    """A probe that must not succeed.
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    """What is special in a test.
 
     Attributes:
-        error: what it must end with.
-        match: a pattern that must be in the message.
         settings: how the array is then.
         credentials: in place of those of the account under test.
-        options: beside those of the storage under test; an empty value leaves an option out.
+        options: beside those of the storage under test.
     """
 
-    error: type[BackendError]
-    match: str
     settings: Settings = field(default_factory=dict)
     credentials: Mapping[str, str] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+
+    def arrange(self, storage: ArrayUnderTest) -> dict[str, Any]:
+        """Make the array so, and return what is different in the configuration."""
+        storage.behave(self.settings)
+        changes: dict[str, Any] = {"parameters": {**storage.parameters(), **self.options}}
+        if self.credentials is not None:
+            changes["credentials"] = self.credentials
+        return changes
+
+
+@dataclass(frozen=True)
+class Refused(_Case):
+    """A probe that must not succeed: what it must end with, a pattern that the message has."""
+
+    error: type[BackendError]
+    match: str
+
+
+@dataclass(frozen=True)
+class Doubtful(_Case):
+    """A probe that succeeds with a warning, and a part of its text."""
+
+    warning: str
 
 
 class FactRules(ArrayTests):
@@ -62,7 +81,7 @@ class FactRules(ArrayTests):
     Attributes:
         refusals: by what is wrong.
         variants: settings of the simulator with which everything works, too.
-        doubts: settings that are worth a warning, and what it must say.
+        doubts: what is worth a warning.
         wrong_options: names of options with values that are refused.
         levels: how far limits on bytes and on files hold.
         total_bytes: the capacity that the simulator shows.
@@ -72,7 +91,7 @@ class FactRules(ArrayTests):
 
     refusals: ClassVar[Mapping[str, Refused]]
     variants: ClassVar[Sequence[Settings]]
-    doubts: ClassVar[Sequence[tuple[Settings, str]]]
+    doubts: ClassVar[Sequence[Doubtful]]
     wrong_options: ClassVar[Sequence[tuple[str, str]]]
     levels: ClassVar[tuple[Level, Level]] = (Level.ENFORCED, Level.NONE)
     total_bytes: ClassVar[int] = 1 << 40
@@ -81,34 +100,30 @@ class FactRules(ArrayTests):
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make a test of each fact."""
-        for name, facts in (
+        for names, facts in (
             ("refused", {key: (one,) for key, one in self.refusals.items()}),
+            ("doubtful", {one.warning: (one,) for one in self.doubts}),
             ("variant", {str(one): (one,) for one in self.variants}),
-            ("doubt,warning", {text: (one, text) for one, text in self.doubts}),
             ("key,value", {f"{key}={value}": (key, value) for key, value in self.wrong_options}),
         ):
-            if set(name.split(",")) <= set(metafunc.fixturenames):
-                metafunc.parametrize(name.split(","), facts.values(), ids=facts)
+            if set(names.split(",")) <= set(metafunc.fixturenames):
+                metafunc.parametrize(names.split(","), facts.values(), ids=facts)
 
     async def test_a_probe_is_refused(
         self, storage: ArrayUnderTest, refused_probe: RefusedProbe, refused: Refused
     ) -> None:
         """With an error that names what to mend, and not the credentials."""
-        storage.behave(refused.settings)
-        parameters = {**storage.parameters(), **refused.options}
-        changes: dict[str, Any] = {
-            "parameters": {key: value for key, value in parameters.items() if value}
-        }
-        if refused.credentials is not None:
-            changes["credentials"] = refused.credentials
-        await refused_probe(refused.error, refused.match, **changes)
+        await refused_probe(refused.error, refused.match, **refused.arrange(storage))
 
     async def test_what_is_doubtful_is_a_warning(
-        self, storage: ArrayUnderTest, backend: StorageBackend, doubt: Settings, warning: str
+        self, storage: ArrayUnderTest, doubtful: Doubtful
     ) -> None:
         """It is told, and stops nothing."""
-        storage.behave(doubt)
-        assert any(warning in text for text in (await backend.probe()).warnings)
+        backend = Registry().build(storage.configured(**doubtful.arrange(storage)))
+        await backend.attach(None)
+        warnings = (await backend.probe()).warnings
+        await backend.close()
+        assert doubtful.warning in " ".join(warnings)
 
     def test_options_are_checked(self, storage: ArrayUnderTest, key: str, value: str) -> None:
         """Before anything is asked of the array, by name."""
