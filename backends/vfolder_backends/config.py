@@ -38,6 +38,8 @@ class BackendConfig:
         root: the directory in which the operator sees the tree.
         credentials: the Secret's values, never logged.
         call_timeout: deadline of each port call in seconds.
+        attempt_timeout: seconds after which one request to an array counts as never answered; None
+            takes a part of `call_timeout`, so that what hangs can be sent once more.
         node_fs_type: what nodes mount the storage as (`nfs`, `ceph`); empty where it is mounted on
             them already and folders are bound from there.
         user_namespaces: whether every pod that gets a folder runs in a user namespace of its own,
@@ -56,6 +58,7 @@ class BackendConfig:
     insecure_skip_verify: bool = False
     max_concurrent: int = 8
     call_timeout: float = 30.0
+    attempt_timeout: float | None = None
     node_fs_type: str = ""
     user_namespaces: bool = False
     ids: IdLedger = field(default_factory=DiskLedger, repr=False, compare=False)

@@ -19,6 +19,8 @@ from vfolder_backends.tree import files
 
 MODE: Final = 0o711  # passed through, never listed, by those who mount a folder below it
 _GONE: Final = f"{CONTROL_DIR}/{GONE_DIR}"
+_PROBE: Final = "probe-"
+_STALE_SECONDS: Final = 3600.0  # long after the deadline of whoever made it
 
 
 def make(root: int, scope: ScopeHex) -> None:
@@ -80,10 +82,19 @@ def remove_aside(root: int, scope: ScopeHex) -> None:
 
 
 def make_probe(root: int) -> str:
-    """Make an empty directory that nobody else knows of; return its path below the root."""
-    path = f"{_GONE}/probe-{secrets.token_hex(8)}"
-    with files.made_directory(root, path):
-        return path
+    """Make an empty directory that nobody else knows of; return its path below the root.
+
+    Those that are left of probes that were cut off are removed on the way.
+    """
+    path = f"{_GONE}/{_PROBE}{secrets.token_hex(8)}"
+    with files.made_directory(root, path) as made:
+        now = os.fstat(made).st_mtime  # by the storage's clock, as theirs
+    for name in files.list_names(root, _GONE):
+        if name.startswith(_PROBE):
+            with suppress(FileNotFoundError), directory(root, f"{_GONE}/{name}") as old:
+                if now - os.fstat(old).st_mtime > _STALE_SECONDS:
+                    files.remove_if_empty(root, f"{_GONE}/{name}")
+    return path
 
 
 def remove_probe(root: int, path: str) -> None:

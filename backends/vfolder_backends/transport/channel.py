@@ -64,6 +64,7 @@ class Channel:
         self._classify = classify
         self._retry = retry or Retries()
         self._timeout = config.call_timeout
+        self._attempt_timeout = config.attempt_timeout or self._timeout * _ATTEMPT_SHARE
         self._redactor = Redactor(
             value for key, value in config.credentials.items() if key != "username"
         )
@@ -149,7 +150,7 @@ class Channel:
             with self._breaker.passage():
                 try:
                     outcome = await self._wire.send(
-                        self._bases[0], request, sent, self._timeout * _ATTEMPT_SHARE
+                        self._bases[0], request, sent, self._attempt_timeout
                     )
                 except NotSent as error:
                     self._bases.append(self._bases.pop(0))

@@ -65,3 +65,12 @@ def test_a_probe_leaves_nothing(root, tmp_path):
     assert (tmp_path / path).is_dir()
     containers.remove_probe(root, path)
     assert os.listdir(tmp_path / ".vfolder") == []
+
+
+def test_what_probes_left_that_were_cut_off_is_removed_by_a_later_one(root, tmp_path):
+    cut_off = tmp_path / containers.make_probe(root)
+    other = tmp_path / containers.make_probe(root)
+    assert cut_off.exists()  # its maker may still look for it
+    os.utime(cut_off, (1, 1))
+    containers.remove_probe(root, containers.make_probe(root))
+    assert (cut_off.exists(), other.exists()) == (False, True)

@@ -34,7 +34,7 @@ from vfolder_backends.transport.messages import Request
 from vfolder_backends.transport.sessions import NoAuth
 
 _MAX_CALLS: Final = 40
-_IMPATIENT: Final = 1.2  # seconds: what a call that is never answered costs
+_IMPATIENT: Final = 0.4  # seconds: what a request that is never answered costs
 SET: Final = Limits(bytes=2 * MIB)
 
 
@@ -114,7 +114,7 @@ class _Lane:
         """
         failed, storage = None, self.storage
         if self._hasty:
-            config = replace(storage.config, call_timeout=self.patience)
+            config = replace(storage.config, attempt_timeout=self.patience)
             storage = replace(storage, config=config)
         async with actor(storage) as first:
             storage.array.faults.arm(fault)

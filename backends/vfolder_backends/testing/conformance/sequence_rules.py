@@ -24,7 +24,7 @@ from vfolder_backends.testing.secrecy import Texts
 _SCOPES: Final = [ScopeHex(f"{number:032x}") for number in (1, 2)]
 _EXAMPLES: Final = 20
 _STEPS: Final = 12
-_IMPATIENT: Final = 0.8
+_IMPATIENT: Final = 0.4
 _TURNS: Final = 5
 
 SCOPES: Final = st.sampled_from(_SCOPES)
@@ -49,7 +49,7 @@ class Sequence(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        config = replace(self.storage.config, call_timeout=_IMPATIENT)
+        config = replace(self.storage.config, attempt_timeout=_IMPATIENT)
         self.hasty = replace(self.storage, config=config).build()
         self.patient = self.storage.build()
         self.runner.run(self._begin())
