@@ -7,6 +7,7 @@ import sys
 import pytest
 import yaml
 
+from e2e import behaviour
 from vfolder_operator.crds.generate import KINDS, crd, to_yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -44,6 +45,16 @@ def test_the_stubs_are_fresh(tmp_path: pathlib.Path) -> None:
     assert fresh, "nothing was generated"
     for name, text in fresh.items():
         assert (folder / name).read_text() == text, f"{name} differs: run `make proto`"
+
+
+def test_the_table_of_behaviours_has_every_kind_of_backend() -> None:
+    kinds = behaviour.kinds()
+    page = behaviour.TARGET.read_text()
+    assert page.startswith(f"{behaviour.HEAD}\n{behaviour.head(kinds)}\n"), (
+        "run the conformance tier and `python -m e2e.behaviour`"
+    )
+    for row in page.removeprefix(behaviour.HEAD).strip().splitlines()[1:]:
+        assert len([cell for cell in row.split("|") if cell.strip()]) == len(kinds) + 1, row
 
 
 def test_versions_agree() -> None:

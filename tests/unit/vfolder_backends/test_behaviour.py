@@ -4,16 +4,23 @@ import pytest
 
 from e2e import behaviour, trim_openapi
 
-REPORT = """<testsuites><testsuite><testcase name="a"><properties>
-<property name="behaviour.backend" value="weka"/><property name="behaviour.bytes" value="Enforced"/>
+
+def report(module, backend, level):
+    return f"""<testsuites><testsuite><testcase classname="tests.{module}" name="a"><properties>
+<property name="behaviour.backend" value="{backend}"/>
+<property name="behaviour.bytes" value="{level}"/>
 </properties></testcase><testcase name="b"/></testsuite></testsuites>"""
 
 
-def test_a_report_becomes_a_row(tmp_path):
-    report = tmp_path / "report.xml"
-    report.write_text(REPORT)
-    page = behaviour.table(behaviour.facts([report]))
-    assert "| | weka |\n|---|---|\n| bytes | Enforced |\n" in page
+def test_a_report_becomes_a_column(tmp_path):
+    reports = [tmp_path / "report.xml", tmp_path / "again.xml", tmp_path / "other.xml"]
+    reports[0].write_text(report("test_weka", "weka", "Enforced"))
+    reports[1].write_text(report("guest.test_weka", "weka", "None"))
+    reports[2].write_text(report("test_vfs", "vfs", "None"))
+    names = {"weka": ["alias"], "vfs": []}
+    page = behaviour.table(behaviour.facts(reports), names)
+    assert "\n| | weka, alias | vfs |\n|---|---|---|\n| bytes | Enforced | None |\n" in page
+    assert behaviour.table(behaviour.facts(reversed(reports)), names) == page
 
 
 def test_only_what_is_referred_to_is_kept():
