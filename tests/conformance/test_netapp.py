@@ -279,6 +279,27 @@ class TestOnlyNetapp(ArrayTests):
         limits = scope_request().limits
         assert storage.held() == {SCOPE.value: Limit(limits.bytes, limits.files)}
 
+    async def test_a_qtree_that_another_actor_is_quicker_to_remove_is_removed(
+        self, storage, backend
+    ):
+        await backend.ensure_scope(scope_request())
+        other = storage.build()
+        await other.attach(None)
+        client = backend._driver._client
+        rename = client.rename_qtree
+
+        async def rename_late(*words):
+            client.rename_qtree = rename
+            await other.delete_scope(SCOPE, TEAM)
+            await rename(*words)
+
+        client.rename_qtree = rename_late
+        await backend.delete_scope(SCOPE, TEAM)
+        await other.close()
+        assert client.rename_qtree is rename
+        assert storage.held() == {}
+        assert [p.name for p in storage.root.iterdir()] == [".vfolder"]
+
     async def test_an_account_of_the_svm_works_and_says_what_it_cannot_see(self, storage):
         account = {"username": "svmadmin", "password": "simulated-svm-admin"}
         backend = Registry().build(storage.configured(credentials=account))

@@ -66,6 +66,11 @@ OPERATIONS: Final[dict[str, tuple[Prepare, Operation, Limits | None]]] = {
 }
 """Preparation, what is done under a fault, and the limits wanted in the end."""
 
+_LEAVE_THE_SCOPE: Final = frozenset(
+    {"ensure_scope again", "set_limits", "unset_limits", "read_all"}
+)
+"""Done again and again to one scope, which is deleted after the last time."""
+
 
 @dataclass
 class _Lane:
@@ -81,19 +86,21 @@ class _Lane:
     async def run(self, operation: str) -> None:
         """Go on until the operation makes no such call any more."""
         prepare, act, wanted = OPERATIONS[operation]
-        changes, nth = act is not read_all, 1
+        stays, nth = operation in _LEAVE_THE_SCOPE, 1
         async with actor(self.storage) as backend:
             root_id = await backend.attach(None)
             for step in range(1, _MAX_CALLS):
-                # What only looks finds what it found the last time.
-                things = Things(root_id, step if changes else 1)
-                await prepare(backend, things)
+                things = Things(root_id, 1 if stays else step)
+                if step == 1 or not stays:
+                    await prepare(backend, things)
+                elif wanted != LIMITS:
+                    await backend.set_limits(things.scope.scope, things.scope.owner, LIMITS)
                 fault = Fault(self.kind, nth)
                 failed = await self._suffer(fault, act, things)
                 held = {things.scope.scope.value: self.rules.as_held(wanted, self.capabilities)}
                 assert self.storage.held() == (held if wanted else {}), f"{self.kind}, call {nth}"
                 over = not fault.fired and failed is None
-                if changes or over:
+                if over or not stays:
                     await clean(backend, things)
                     assert self.storage.held() == {}, f"{self.kind}, call {nth}"
                     self.rules.nothing_left(self.storage)

@@ -256,7 +256,8 @@ class NetappDriver:
                 if not await self._access.run(files.remove_if_empty, scope.value):
                     raise NotEmpty(f"scope {scope} is not empty any more")
                 return False
-            await self._client.rename_qtree(volume.uuid, qtree.id, _aside(scope))
+            with suppress(Missing):  # another actor was quicker; the next look tells how far it got
+                await self._client.rename_qtree(volume.uuid, qtree.id, _aside(scope))
         if await self._access.run(_first_entry, _aside(scope)):
             await self._bring_back(volume, scope)
             raise NotEmpty(f"scope {scope} is not empty any more")
@@ -265,7 +266,8 @@ class NetappDriver:
     async def _bring_back(self, volume: models.Volume, scope: ScopeHex) -> None:
         qtree = await self._client.qtree(volume.uuid, _aside(scope))
         if qtree is not None:
-            with suppress(Exists):  # one made meanwhile in its place stays where it is
+            # One made meanwhile in its place stays where it is; another actor may be quicker.
+            with suppress(Exists, Missing):
                 await self._client.rename_qtree(volume.uuid, qtree.id, scope.value)
 
     async def _sweep(self, volume: models.Volume, scope: ScopeHex) -> None:
