@@ -21,11 +21,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from e2e.bench import bare
 from e2e.bench.operator_process import Operator
 from e2e.bench.report import Figure, Section
 from e2e.bench.watch import Watch
 from e2e.cluster import ControlPlane, RigError, golang, packages
-from e2e.cluster.paths import REPOSITORY
 from e2e.cluster.progress import say
 from vfolder_operator.kube import Body, Kinds, Kube
 
@@ -36,7 +36,6 @@ IN_FLIGHT = 8
 REFRESH_SECONDS = 20
 ACCOUNT = {"username": "vfolder", "password": "simulated-vast"}
 _BYTES = 1 << 30
-_WIDTH = 16
 _DEADLINE = 900.0
 
 
@@ -86,7 +85,7 @@ def measure() -> Section:
         tempfile.TemporaryDirectory(prefix="vfolder-bench-") as folder,
         ControlPlane() as control_plane,
     ):
-        _prepare(control_plane)
+        bare.prepare(control_plane, SYSTEM, NAMESPACE)
         with _array(Path(folder, "ours")) as array:
             ours = _ours(control_plane, array, Path(folder, "operator.log"))
         with _array(Path(folder, "theirs")) as array:
@@ -120,15 +119,6 @@ def _array(folder: Path) -> Iterator[Array]:
         array.stop()
 
 
-def _prepare(control_plane: ControlPlane) -> None:
-    control_plane.kubectl("apply", "-f", str(REPOSITORY / "crds"))
-    for plural in ("storagebackends", "quotascopes", "vfolders"):
-        name = f"crd/{plural}.vfolder.dev"
-        control_plane.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
-    for namespace in (SYSTEM, NAMESPACE):
-        control_plane.kubectl("create", "namespace", namespace)
-
-
 def _ours(control_plane: ControlPlane, array: Array, log: Path) -> tuple[float, float, float]:
     operator = Operator(control_plane.kubeconfig, log, REFRESH_SECONDS=str(REFRESH_SECONDS))
     path = f"/apis/vfolder.dev/v1alpha1/namespaces/{NAMESPACE}/quotascopes"
@@ -137,7 +127,7 @@ def _ours(control_plane: ControlPlane, array: Array, log: Path) -> tuple[float, 
         asyncio.run(_declare(control_plane.kubeconfig, array))
         with Watch(["kubectl"], control_plane.environment(), path, "Ready") as watch:
             before, started = array.calls(), time.monotonic()
-            asyncio.run(_create(control_plane.kubeconfig))
+            asyncio.run(bare.create(control_plane.kubeconfig, Kinds.SCOPE, NAMESPACE, _scopes()))
             seconds = watch.until_reached(COUNT, _DEADLINE) - started
         each = (array.calls() - before) / COUNT
         say(f"{COUNT} scopes Ready after {seconds:.0f} s")
@@ -157,6 +147,12 @@ def _steady(operator: Operator, array: Array) -> float:
     return (array.calls() - before) / (last - first)
 
 
+def _scopes() -> Iterator[Body]:
+    spec: Body = {"backend": BACKEND, "limits": {"bytes": _BYTES}}
+    for number in range(COUNT):
+        yield {"metadata": {"name": f"s{number}"}, "spec": spec}
+
+
 async def _declare(kubeconfig: Path, array: Array) -> None:
     backend: Body = {
         "type": "vast",
@@ -174,25 +170,6 @@ async def _declare(kubeconfig: Path, array: Array) -> None:
         secret: Body = {"metadata": {"name": "vast"}, "stringData": ACCOUNT}
         await kube.create(Kinds.SECRET, secret, SYSTEM)
         await kube.create(Kinds.BACKEND, {"metadata": {"name": BACKEND}, "spec": backend})
-    finally:
-        await kube.close()
-
-
-async def _create(kubeconfig: Path) -> None:
-    spec: Body = {"backend": BACKEND, "limits": {"bytes": _BYTES}}
-    kube = await Kube.connect(str(kubeconfig), timeout=60)
-    numbers = iter(range(COUNT))
-
-    async def write() -> None:
-        for number in numbers:
-            await kube.create(
-                Kinds.SCOPE, {"metadata": {"name": f"s{number}"}, "spec": spec}, NAMESPACE
-            )
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_WIDTH):
-                group.create_task(write())
     finally:
         await kube.close()
 

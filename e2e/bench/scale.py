@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from e2e.bench import bare
 from e2e.bench.operator_process import Operator
 from e2e.bench.report import Figure, Section
 from e2e.bench.watch import Watch
 from e2e.cluster import ControlPlane, golang, packages
-from e2e.cluster.paths import REPOSITORY
 from e2e.cluster.progress import say
 from vfolder_operator.kube import Body, Kinds, Kube
 
@@ -24,7 +24,6 @@ NAMESPACE = "bench-scale"
 SCOPES = 50
 COUNT = 5000
 _BACKEND = "disk"
-_WIDTH = 32
 _DEADLINE = 600.0
 _SETTLE_SECONDS = 10.0
 
@@ -75,12 +74,7 @@ def measure() -> Section:
 
 
 def _prepare(control_plane: ControlPlane) -> None:
-    control_plane.kubectl("apply", "-f", str(REPOSITORY / "crds"))
-    for plural in ("storagebackends", "quotascopes", "vfolders"):
-        name = f"crd/{plural}.vfolder.dev"
-        control_plane.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
-    for namespace in ("vfolder-system", NAMESPACE):
-        control_plane.kubectl("create", "namespace", namespace)
+    bare.prepare(control_plane, "vfolder-system", NAMESPACE)
     supervisor, name = control_plane.supervisor, "controller-manager"
     supervisor.stop(name)
     rates = ("--kube-api-qps=1000", "--kube-api-burst=1000")
@@ -117,18 +111,21 @@ async def _create_scopes(kubeconfig: Path, root: Path) -> None:
     kube = await Kube.connect(str(kubeconfig))
     try:
         await kube.create(Kinds.BACKEND, {"metadata": {"name": _BACKEND}, "spec": backend})
-        for number in range(SCOPES):
-            body = {"metadata": {"name": f"s{number}"}, "spec": scope}
-            await kube.create(Kinds.SCOPE, body, NAMESPACE)
     finally:
         await kube.close()
+    bodies = ({"metadata": {"name": f"s{number}"}, "spec": scope} for number in range(SCOPES))
+    await bare.create(kubeconfig, Kinds.SCOPE, NAMESPACE, bodies)
 
 
 def _make_folders(control_plane: ControlPlane) -> float:
     """Make all VFolders; returns the seconds until the last one is Ready."""
     with _watch(control_plane, "vfolders") as watch:
         started = time.monotonic()
-        asyncio.run(_create_folders(control_plane.kubeconfig))
+        bodies = (
+            {"metadata": {"name": f"f{number}"}, "spec": {"quotaScope": f"s{number % SCOPES}"}}
+            for number in range(COUNT)
+        )
+        asyncio.run(bare.create(control_plane.kubeconfig, Kinds.FOLDER, NAMESPACE, bodies))
         say(f"{COUNT} VFolders written after {time.monotonic() - started:.0f} s")
         return watch.until_reached(COUNT, _DEADLINE) - started
 
@@ -136,21 +133,3 @@ def _make_folders(control_plane: ControlPlane) -> float:
 def _watch(control_plane: ControlPlane, plural: str) -> Watch:
     path = f"/apis/vfolder.dev/v1alpha1/namespaces/{NAMESPACE}/{plural}"
     return Watch(["kubectl"], control_plane.environment(), path, "Ready")
-
-
-async def _create_folders(kubeconfig: Path) -> None:
-    kube = await Kube.connect(str(kubeconfig), timeout=60)
-    numbers = iter(range(COUNT))
-
-    async def write() -> None:
-        for number in numbers:
-            spec = {"quotaScope": f"s{number % SCOPES}"}
-            body = {"metadata": {"name": f"f{number}"}, "spec": spec}
-            await kube.create(Kinds.FOLDER, body, NAMESPACE)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_WIDTH):
-                group.create_task(write())
-    finally:
-        await kube.close()
