@@ -121,11 +121,11 @@ class TestOnlyVast(ArrayTests):
         assert (state.progress, state.enforcement.bytes) == (None, Level.ENFORCED)
 
     async def test_usage_is_old_for_a_while(self, storage, backend):
+        storage.array.settings.usage_calls = 20
         await backend.ensure_scope(scope_request())
         await backend.describe_scope(SCOPE)
-        storage.array.settings.usage_calls = 3
         (storage.root / SCOPE.value / "stray").write_bytes(b"x" * 4096)
-        seen = [(await backend.describe_scope(SCOPE)).usage.bytes for _ in range(6)]
+        seen = [(await backend.describe_scope(SCOPE)).usage.bytes for _ in range(30)]
         assert seen[0] == 0
         assert seen[-1] == 4096
 
