@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
+from vfolder_backends import mountinfo
 from vfolder_backends.access import RootAccess
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.driver import Linked, QuotaDriver, ScopeQuota, freezing_of
@@ -20,7 +21,6 @@ from vfolder_backends.errors import (
 )
 from vfolder_backends.facts import Health, Link, PerformanceMetrics
 from vfolder_backends.ids import FolderHex, ScopeHex
-from vfolder_backends.mountinfo import filesystem_type
 from vfolder_backends.port import (
     BackendRef,
     FolderRequest,
@@ -86,9 +86,8 @@ class TreeBackend:
         async with self._deadline():
             seen = await self._driver.probe()
         able = seen.capabilities
-        if (await self._access.run(filesystem_type)).startswith("nfs"):
-            # The lock that keeps a second actor from a copy under way was not given there in time.
-            able = replace(able, clone="None")
+        if await self._access.run(mountinfo.local_locks):
+            able = replace(able, clone="None")  # two actors could not be kept apart
         elif able.clone == "None":
             able = replace(able, clone="Copy")  # what the storage cannot do, the tree engine can
         return Health(able, seen.capacity, seen.warnings)

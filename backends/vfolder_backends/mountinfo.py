@@ -10,6 +10,8 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 _LINE = re.compile(r"\S+ \S+ (?P<device>\S+) .* - (?P<type>\S+) (?P<source>\S+) (?P<options>\S+)")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
+_LOCAL_LOCKS: Final = frozenset({"nolock", "local_lock=all", "local_lock=posix", "localflock"})
+
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
@@ -36,6 +38,15 @@ def filesystem_type(fd: int) -> str:
     """Return the type of the file system an open file is on, such as `ext4` or `fuse.ceph-fuse`."""
     found = file_system(fd)
     return found.type if found else "unknown"
+
+
+def local_locks(fd: int) -> bool:
+    """Whether locks on an open file's file system hold on this machine alone, by a mount option.
+
+    NFS version 3 with `nolock` (the kernel shows `local_lock=all`), Lustre with `localflock`.
+    """
+    found = file_system(fd)
+    return found is not None and not _LOCAL_LOCKS.isdisjoint(found.options)
 
 
 def block_devices(fd: int) -> list[str]:

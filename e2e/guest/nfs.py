@@ -18,6 +18,7 @@ _ADDRESS: Final = "127.0.0.1"
 _TOP: Final = Path("/srv/nfs")
 _NFSD: Final = Path("/proc/fs/nfsd")
 _STATE: Final = Path("/var/lib/nfs")
+_LOCKD_GRACE: Final = Path("/proc/sys/fs/nfs/nlm_grace_period")
 _SECONDS: Final = "10"  # the least it takes; a client's state is kept so long
 _DROP: Final = ["protocol", "ip", "u32", "match", "ip", "dport", "2049", "0xffff", "action", "drop"]
 
@@ -35,6 +36,8 @@ class NfsServer:
         commands.run("mount", "-t", "nfsd", "nfsd", _NFSD)
         for name in ("nfsv4gracetime", "nfsv4leasetime"):
             (_NFSD / name).write_text(_SECONDS)
+        # Version 3's own, 50 s by default; until it is over version 4 grants no lock either.
+        _LOCKD_GRACE.write_text("1")
         # The root that version 4 shows needs file handles, which the guest's own root has not.
         _TOP.mkdir(parents=True, exist_ok=True)
         commands.run("mount", "-t", "tmpfs", "tmpfs", _TOP)
@@ -42,6 +45,7 @@ class NfsServer:
         self._export(_TOP, "fsid=0,no_root_squash")
         commands.run("rpcbind", "-w")
         commands.run("rpc.mountd")
+        commands.run("rpc.statd", "--no-notify")  # locks of version 3 ask it about their clients
         self._serve()
 
     def _serve(self) -> None:

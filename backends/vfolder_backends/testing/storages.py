@@ -109,9 +109,11 @@ class TreeUnderTest(StorageUnderTest):
     Attributes:
         root: an existing empty directory.
         kind: the backend's type.
+        holds_open_files: whether a file cannot be removed while somebody here has it open.
         limits_bind_operator: whether what is enforced stops plain writes by us, too.
     """
 
+    holds_open_files: ClassVar[bool] = False
     limits_bind_operator: ClassVar[bool] = True
 
     root: Path
@@ -176,6 +178,13 @@ class TreeUnderTest(StorageUnderTest):
             if where != Path(CONTROL_DIR, TEMP_DIR):
                 found += [str(where / name) for name in (*folders, *files)]
         return sorted(found)
+
+
+@dataclass
+class NfsUnderTest(TreeUnderTest):
+    """A tree that the operator itself sees over NFS."""
+
+    holds_open_files: ClassVar[bool] = True
 
 
 def _write(path: Path, size: int) -> None:

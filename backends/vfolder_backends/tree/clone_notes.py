@@ -6,8 +6,9 @@ away: a directory under a `.new-` name that a note belongs to is part of a clone
 
 The lock keeps a second actor out of a directory that the first one still holds open: once a clone
 has its name, it is the pods' alone. It is a range of one file, so that nothing is left of it, and
-it belongs to the descriptor: it ends with its holder, and holds among threads as among machines
-where the file system's locks do.
+it belongs to the descriptor: it ends with its holder, and holds among threads as among machines.
+Where it would not hold among machines there are no copies. A server that has forgotten its clients
+(NFS, after a restart) grants it only when its grace period is over: the call waits so long.
 """
 
 import errno
@@ -24,6 +25,7 @@ from typing import Final
 from vfolder_backends.errors import NotOurs, Unsupported
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.layout import CLONES_DIR, CLONES_LOCK, CONTROL_DIR
+from vfolder_backends.mountinfo import local_locks
 from vfolder_backends.openat import directory, open_beneath
 from vfolder_backends.port import FolderSource
 from vfolder_backends.tree import files
@@ -125,8 +127,10 @@ def locked(root: int, scope: ScopeHex, folder: FolderHex) -> Iterator[int | None
     it open, nobody else is let in. None if somebody else is the one.
 
     Raises:
-        Unsupported: the file system has no locks.
+        Unsupported: the file system has no locks, or none that other machines see.
     """
+    if local_locks(root):
+        raise _unsupported("its locks hold on this machine alone")
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with files.made_directory(root, _DIRECTORY) as clones:
         fd = os.open(CLONES_LOCK, flags, 0o600, dir_fd=clones)
@@ -146,9 +150,13 @@ def _lock(fd: int, what: str) -> bool:
         if error.errno in _HELD:
             return False
         if error.errno in _NO_LOCKS:
-            raise Unsupported(
-                "copies need file locks, which this mount does not have"
-                f" ({os.strerror(error.errno)}); mount it with them (NFS: without nolock)"
-            ) from error
+            raise _unsupported(os.strerror(error.errno)) from error
         raise
     return True
+
+
+def _unsupported(why: str) -> Unsupported:
+    return Unsupported(
+        f"copies need file locks that hold among machines, which this mount does not have ({why});"
+        " mount it with them (NFS: without nolock; Lustre: flock)"
+    )

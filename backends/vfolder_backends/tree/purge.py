@@ -7,6 +7,7 @@ never a purge cut short, and an empty `.purge-` directory without a mark is only
 
 import errno
 from contextlib import suppress
+from typing import Final
 
 from vfolder_backends.driver import Freezing
 from vfolder_backends.engine.helpers import HELPERS
@@ -18,6 +19,8 @@ from vfolder_backends.openat import directory
 from vfolder_backends.port import PurgePolicy, PurgeResult
 from vfolder_backends.tree import clones, files, marks, places
 from vfolder_backends.tree.marks import Mark
+
+_STILL_OPEN: Final = ".nfs"
 
 
 def purge(
@@ -66,10 +69,24 @@ def purge(
             if isinstance(error, OSError) and error.errno == errno.ESTALE:
                 disturbed = True  # on NFS: another purge removed what we had open
                 continue
-            failures.append(error)
+            failures.append(_explained(error, scope, folder))
     if failures:
         raise failures[0]
     return PurgeResult(folders, budget.removed, more=disturbed)
+
+
+def _explained(
+    error: OSError | BackendError, scope: ScopeHex, folder: FolderHex
+) -> OSError | BackendError:
+    if not isinstance(error, OSError) or error.errno != errno.EBUSY:
+        return error
+    # NFS gives what is removed while a process here has it open a name, until it is closed.
+    if not str(error.filename).startswith(_STILL_OPEN):
+        return error
+    return BackendError(
+        f"folder {scope}/{folder} in the trash: {error.filename} is still open in a process on this"
+        " machine; it is removed when that has closed it"
+    )
 
 
 def _purge_one(
