@@ -169,6 +169,11 @@ class Copier(_Pass):
         return [*self.summary(), *self._maker.state()]
 
 
+def helping(fds: Sequence[int], given: Any, stop: Stop) -> Copier:
+    """One in a helper process; `fds` are those of source and target."""
+    return Copier(fds[0], fds[1], stop, None, helping=True)
+
+
 class Finisher(_Pass):
     """The second pass: gives directories their attributes, each after all that it holds."""
 

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from vfolder_backends.engine import attributes
+from vfolder_backends.engine.budget import Budget
 from vfolder_backends.engine.data import Means, write
 from vfolder_backends.engine.descent import Descent
 from vfolder_backends.engine.problems import Problems, general, reason_of
-from vfolder_backends.engine.removal import Budget, remove_contents
+from vfolder_backends.engine.removal import remove_contents
 from vfolder_backends.engine.spans import Path
 from vfolder_backends.engine.stop import Stop
 from vfolder_backends.engine.visit import Entry, Kind

@@ -5,30 +5,24 @@ that could not be read, what is given away, or the end of the task. It ends with
 """
 
 import ctypes
+import importlib
 import json
 import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import time
 from typing import Any, Final
 
-from vfolder_backends.engine.copying import Copier
 from vfolder_backends.engine.problems import described, general
-from vfolder_backends.engine.removal import Remover
 from vfolder_backends.engine.spans import Cursor, Path, Span
 from vfolder_backends.engine.stop import Stop
-from vfolder_backends.engine.usage import Counter
 from vfolder_backends.engine.walk import Handler, Task, Walk
 
 _PR_SET_PDEATHSIG: Final = 1
 
-#: By the kind of a `Recipe`: from the descriptors, what it was given, and when to stop.
-HANDLERS: Final[dict[str, Callable[[Sequence[int], Any, Stop], Handler[Any]]]] = {
-    "usage": lambda fds, given, stop: Counter(os.fstat(fds[0]), None),
-    "copy": lambda fds, given, stop: Copier(fds[0], fds[1], stop, None, helping=True),
-    "remove": lambda fds, given, stop: Remover.helping(stop),
-}
+_SPELL: Final = 0.02
+"""Seconds of work that are told of at once: who is told has work of its own."""
 
 
 class _Line:
@@ -66,53 +60,77 @@ class _Line:
         return self.stop
 
 
+class _Voice:
+    """What goes out."""
+
+    def __init__(self) -> None:
+        self._unsaid: list[bytes] = []
+        self._told_at = 0.0
+
+    def later(self, *message: Any) -> None:
+        """Tell with what else is done within a moment."""
+        self._unsaid.append(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        if time.monotonic() - self._told_at > _SPELL:
+            self._tell()
+
+    def now(self, *message: Any) -> None:
+        """Tell, after all that was said before."""
+        self.later(*message)
+        self._tell()
+
+    def _tell(self) -> None:
+        rest = memoryview(b"".join(self._unsaid))
+        self._unsaid.clear()
+        while rest:
+            rest = rest[os.write(1, rest) :]
+        self._told_at = time.monotonic()
+
+
 class _ToldWalk(Walk[Any]):
     """Tells of its steps; whom it tells counts."""
 
-    def __init__(self, top: int, handler: Handler[Any], stop: Stop, span: Span, line: _Line):
+    def __init__(
+        self, top: int, handler: Handler[Any], stop: Stop, span: Span, line: _Line, voice: _Voice
+    ) -> None:
         super().__init__(top, handler, stop, Cursor([span]))
         self._line = line
+        self._voice = voice
 
     def _pause(self, task: Task, *, reporting: bool) -> None:
         super()._pause(task, reporting=reporting)
         if self._line.share:
             self._line.share = False
             self._share(task)
-            _tell("shared", self._queue.pop().start if self._queue else None)
+            self._voice.now("shared", self._queue.pop().start if self._queue else None)
 
     def _commit(self, task: Task, path: Path, after: str, tally: Any) -> None:
-        _tell("done", path, after, tally)
+        self._voice.later("done", path, after, tally)
 
     def _note(self, path: Path, error: OSError) -> None:
         if general(error):
             raise described(error, path) from error
-        _tell("left out", path, error.errno)
+        self._voice.later("left out", path, error.errno)
 
 
-def _tell(*message: Any) -> None:
-    rest = memoryview(json.dumps(message, separators=(",", ":")).encode() + b"\n")
-    while rest:
-        rest = rest[os.write(1, rest) :]
-
-
-def main(kind: str, fds: str, given: str) -> None:
+def main(module: str, fds: str, given: str) -> None:
     """Do tasks until there is nobody to tell."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
-    line, tops = _Line(), json.loads(fds)
+    make = importlib.import_module(f"{__package__}.{module}").helping
+    line, voice, tops = _Line(), _Voice(), json.loads(fds)
     while True:
         task = line.task()
         start, after, end = task["span"]
         span = Span(tuple(start), after, None if end is None else tuple(end))
         stop = Stop(task["stop_at"], line.stopped)
-        handler = HANDLERS[kind](tops, json.loads(given), stop)
+        handler = make(tops, json.loads(given), stop)
         handler.borrow(task["more"])
-        walk = _ToldWalk(tops[0], handler, stop, span, line)
+        walk = _ToldWalk(tops[0], handler, stop, span, line, voice)
         try:
             over = walk.run().done
         except OSError as error:
-            _tell("failed", error.errno, error.filename)
+            voice.now("failed", error.errno, error.filename)
         else:
-            _tell("over", not over, handler.give_back())
+            voice.now("over", not over, handler.give_back())

@@ -1,9 +1,10 @@
 """Walks that share their work with processes, because threads of one interpreter cannot.
 
 Where calls are answered from memory, the interpreter's lock is what a walk waits for. A helper is
-the same program, started for one walk, with nothing but the engine in it. It is handed a span,
-tells of every batch it has done, gives half of what it has left when it is asked to, and ends with
-our end of its pipe. A helper that dies loses nothing: what it told of is done, the rest goes back.
+the same program, started for one walk, with nothing but its part of the engine in it. It is handed
+a span, tells at short intervals which batches it has done, gives half of what it has left when it
+is asked to, and ends with our end of its pipe. A helper that dies loses nothing: what it told of is
+done, the rest goes back.
 """
 
 import json
@@ -37,14 +38,15 @@ class Recipe:
     """How a helper makes the walk's handler.
 
     Attributes:
-        kind: a key of `helper.HANDLERS`.
+        module: of the engine; its `helping` makes the handler from the descriptors, from `given`,
+            and from when to stop.
         others: descriptors it needs besides the top's.
         given: JSON for it.
         held: descriptors that it only keeps open, such as one with a lock on what it works on: it
             may outlive us for a moment.
     """
 
-    kind: str
+    module: str
     others: Sequence[int] = ()
     given: Any = None
     held: Sequence[int] = ()
@@ -53,7 +55,7 @@ class Recipe:
 class _Helper:
     def __init__(self, top: int, recipe: Recipe) -> None:
         fds = top, *recipe.others
-        command = [sys.executable, "-I", "-S", "-c", _PROGRAM, _ROOT, recipe.kind]
+        command = [sys.executable, "-I", "-S", "-c", _PROGRAM, _ROOT, recipe.module]
         self._process = subprocess.Popen(
             [*command, json.dumps(fds), json.dumps(recipe.given)],
             stdin=subprocess.PIPE,
@@ -166,7 +168,7 @@ class HelpedWalk(Walk[Item]):
         elif kind == "shared" and rest[0] is not None:
             start = tuple(rest[0])
             with self._changed:
-                self._queue.append(Task.of(Span(start, None, task.end)))
+                self._queue.append(Task(Span(start, None, task.end)))
                 task.end = start
                 self._changed.notify()
         elif kind == "failed":

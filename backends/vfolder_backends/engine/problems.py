@@ -2,7 +2,7 @@
 
 import errno
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from vfolder_backends.engine.spans import Path
@@ -26,7 +26,6 @@ VANISHED: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 """What an entry that is gone, or was swapped for something else, answers with."""
 
 
-@dataclass(slots=True)
 class Problems:
     """Entries left out, by reason.
 
@@ -36,8 +35,17 @@ class Problems:
         named: path and reason of the first of them.
     """
 
-    counts: dict[str, int] = field(default_factory=dict)
-    named: list[tuple[str, str]] = field(default_factory=list)
+    def __init__(
+        self, counts: Mapping[str, int] | None = None, named: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        self.counts = dict(counts or {})
+        self.named = list(named)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Problems) and self.state() == other.state()
+
+    def __repr__(self) -> str:
+        return f"Problems({self.counts}, {self.named})"
 
     def add(self, path: Path, reason: str) -> None:
         """Count one."""
@@ -62,7 +70,7 @@ class Problems:
     def restored(cls, state: Any) -> "Problems":
         """From what `state` gave."""
         counts, named = state
-        return cls(dict(counts), [(path, reason) for path, reason in named])
+        return cls(counts, [(path, reason) for path, reason in named])
 
 
 def reason_of(error: OSError) -> str:

@@ -10,102 +10,20 @@ import errno
 import itertools
 import os
 import stat
-import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+from vfolder_backends.engine.budget import Budget
 from vfolder_backends.engine.helpers import HelpedWalk, Recipe
-from vfolder_backends.engine.spans import Cursor, Path
-from vfolder_backends.engine.stop import Stop, Stopped
-from vfolder_backends.engine.walk import Deed, Handler
+from vfolder_backends.engine.remover import Remover
+from vfolder_backends.engine.spans import Cursor
+from vfolder_backends.engine.stop import Stop
 from vfolder_backends.openat import open_beneath
 
 _OPEN_LEVELS: Final = 32
 _BATCH: Final = 2048
 _GRANT: Final = 64  # entries between two looks at the budget
-_SPELL: Final = 0.1  # seconds over which a rate is kept
-
-
-class Budget:
-    """How much may be removed in one go; may be shared by threads.
-
-    Args:
-        entries: how many system calls that remove something.
-        stop_at: `time.monotonic()` after which nothing more is begun.
-        rate: at most so many entries a second, so that others get their share of the storage.
-        asked: says whether somebody asked to stop.
-
-    Attributes:
-        removed: how many entries were removed; may be read at any time.
-        stop: when nothing more is begun.
-        rate: as given.
-    """
-
-    def __init__(
-        self,
-        entries: int = sys.maxsize,
-        stop_at: float = float("inf"),
-        *,
-        rate: float | None = None,
-        asked: Callable[[], bool] | None = None,
-    ) -> None:
-        self._left = entries
-        self.stop = Stop(stop_at, asked)
-        self.rate = rate
-        self._lock = threading.Lock()
-        self._next = time.monotonic()
-        self.removed = 0
-
-    @property
-    def spent(self) -> bool:
-        """Whether nothing more may be removed."""
-        return self._left <= 0 or self.stop.reached
-
-    def take(self, wanted: int) -> int:
-        """How many entries may be removed next, at most `wanted`; waits for them under a rate.
-
-        They count as used whether they are removed or not. 0 is the end of the budget.
-        """
-        if self.stop.reached:
-            return 0
-        with self._lock:
-            granted, until = min(wanted, self._left), 0.0
-            if granted and self.rate is not None:
-                granted = max(1, min(granted, int(self.rate * _SPELL)))
-                # What was not used before is not made up for by a burst later.
-                self._next = max(self._next, time.monotonic()) + granted / self.rate
-                until = self._next
-            self._left -= granted
-        if until and self.stop.wait(until - time.monotonic() - _SPELL):
-            return 0
-        return granted
-
-    def count(self, removed: int) -> None:
-        """Entries were removed."""
-        with self._lock:
-            self.removed += removed
-
-    def rest(self) -> int:
-        """All that is left, whether it is time to stop or not."""
-        with self._lock:
-            rest, self._left = self._left, 0
-        return rest
-
-    def lend(self) -> int:
-        """Half of what is left, for a helper process."""
-        with self._lock:
-            lent = self._left // 2
-            self._left -= lent
-        return lent
-
-    def give_back(self, entries: int) -> None:
-        """Some that were taken are not used."""
-        with self._lock:
-            self._left += entries
 
 
 @dataclass(slots=True)
@@ -136,7 +54,7 @@ def remove_contents(top: int, budget: Budget, helpers: int = 0) -> bool:
         # which gets half of the time: it alone gets on where there are many directories.
         now = time.monotonic()
         half = Stop(now + (budget.stop.stop_at - now) / 2, lambda: budget.stop.reached)
-        HelpedWalk(top, Remover(budget), half, Cursor(), helpers, Recipe("remove")).run()
+        HelpedWalk(top, Remover(budget), half, Cursor(), helpers, Recipe("remover")).run()
     levels = [_Level(os.dup(top), "", _identity(top))]
     try:
         while True:
@@ -241,83 +159,6 @@ def _open(parent: int, name: str) -> int:
     if stat.S_IMODE(os.fstat(fd).st_mode) & stat.S_IRWXU != stat.S_IRWXU:
         os.fchmod(fd, stat.S_IRWXU)
     return fd
-
-
-class Remover(Handler[tuple[str, bool]]):
-    """Removes all but directories: the part of the work that can be shared.
-
-    A failure is not told here; who comes after meets it again.
-    """
-
-    batch = 256
-
-    def __init__(self, budget: Budget) -> None:
-        super().__init__()
-        self._budget = budget
-        self._untold = 0  # removed of a batch that was not finished
-
-    @classmethod
-    def helping(cls, stop: Stop) -> "Remover":
-        """One in a helper process, which may use what it borrows."""
-        return cls(Budget(0, stop.stop_at, asked=lambda: stop.reached))
-
-    def read(self, fd: int) -> list[tuple[str, bool]]:
-        """See `Handler`."""
-        with os.scandir(fd) as entries:
-            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        found.sort()
-        return found
-
-    def name(self, item: tuple[str, bool]) -> str:
-        """See `Handler`."""
-        return item[0]
-
-    def act(self, fd: int, path: Path, items: Sequence[tuple[str, bool]]) -> Deed:
-        """See `Handler`."""
-        files = [name for name, is_directory in items if not is_directory]
-        granted = self._budget.take(len(files)) if files else 0
-        if files and not granted:
-            raise Stopped
-        removed, unlink = 0, os.unlink
-        for name in files[:granted]:
-            with suppress(OSError):
-                unlink(name, dir_fd=fd)
-                removed += 1
-        self._budget.count(removed)
-        if granted < len(files):
-            self._untold += removed
-            raise Stopped
-        below = [name for name, is_directory in items if is_directory]
-        return Deed(len(items), below, removed)
-
-    def lend(self) -> int:
-        """See `Handler`."""
-        return self._budget.lend()
-
-    def borrow(self, lent: int) -> None:
-        """See `Handler`."""
-        self._budget.give_back(lent)
-
-    def give_back(self) -> tuple[int, int]:
-        """See `Handler`."""
-        return self._budget.rest(), self._untold
-
-    def returned(self, given_back: tuple[int, int]) -> None:
-        """See `Handler`."""
-        self._budget.give_back(given_back[0])
-        self._budget.count(given_back[1])
-
-    def settle(self, tally: int) -> None:
-        """See `Handler`."""
-        self._budget.count(tally)
-
-    def commit(self, tally: Any) -> None:
-        """See `Handler`."""
-        pass
-
-    def state(self) -> Any:
-        """See `Handler`."""
-        return None
 
 
 def _identity(fd: int) -> tuple[int, int]:

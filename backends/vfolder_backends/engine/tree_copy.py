@@ -100,7 +100,7 @@ def copy_contents(
         copier = Copier(source, target, stop, state)
         start = Cursor(at.spans, state)
         tell = telling("copy")
-        recipe = Recipe("copy", (target,), held=held)
+        recipe = Recipe("copying", (target,), held=held)
         now = HelpedWalk(source, copier, stop, start, helpers, recipe, tell, report_every).run()
         if not now.done:
             return _copied("copy", now)

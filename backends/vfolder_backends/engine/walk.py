@@ -16,9 +16,9 @@ is met outside the tree, except below a directory that was moved out while the w
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from vfolder_backends.engine.descent import Descent
 from vfolder_backends.engine.problems import Problems, described, general, reason_of
@@ -30,22 +30,21 @@ Report = Callable[[Cursor], None]
 """Called about once a second by the thread that called `run`, to store the cursor or tell of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deed:
+class Deed(NamedTuple):
     """What was done with a batch.
 
     Attributes:
-        count: how many of its items; fewer than given when it is time to stop, but at least one.
+        done: how many of its items; fewer than given when it is time to stop, but at least one.
         below: names of directories among them to walk into.
         tally: handed to `commit`; JSON, because a helper process may be what did it.
     """
 
-    count: int
+    done: int
     below: Sequence[str]
     tally: Any
 
 
-class Handler(Generic[Item]):
+class Handler(ABC, Generic[Item]):
     """What a walk does with the entries. All but `commit` and `state` may run in several threads.
 
     Attributes:
@@ -58,17 +57,17 @@ class Handler(Generic[Item]):
     def __init__(self) -> None:
         self.problems = Problems()
 
+    @abstractmethod
     def read(self, fd: int) -> list[Item]:
         """List an open directory, sorted by name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def name(self, item: Item) -> str:
         """The name of an item."""
-        raise NotImplementedError
 
+    @abstractmethod
     def act(self, fd: int, path: Path, items: Sequence[Item]) -> Deed:
         """Do the work on some entries of the open directory `path`."""
-        raise NotImplementedError
 
     def leave(self, fd: int, path: Path) -> None:
         """Called when all below a directory is done; only for walks by one thread."""
@@ -98,13 +97,13 @@ class Handler(Generic[Item]):
     def returned(self, given_back: Any) -> None:
         """Called with what `give_back` gave."""
 
+    @abstractmethod
     def commit(self, tally: Any) -> None:
         """Count what was done; under the walk's lock."""
-        raise NotImplementedError
 
+    @abstractmethod
     def state(self) -> Any:
         """All counted so far, for the cursor; under the walk's lock."""
-        raise NotImplementedError
 
 
 class Gone(Exception):
@@ -118,25 +117,20 @@ class Do(Protocol):
         """Do it."""
 
 
-@dataclass(slots=True, eq=False)
 class Task:
     """What one thread has still to do of a walk.
 
     Attributes:
-        first: the span it began with; `start`, `after` and `end` are that span's rest.
+        first: the span it begins with; `start`, `after` and `end` are that span's rest.
+        parts: the path of the directory it is in.
+        levels: for that directory and all above it the directories to do, last one first.
     """
 
-    first: Span
-    start: Path
-    after: str | None
-    end: Path | None
-    parts: list[str] = field(default_factory=list)
-    levels: list[list[str]] = field(default_factory=list)  # directories to do, last one first
-
-    @classmethod
-    def of(cls, span: Span) -> "Task":
-        """A task that begins with `span`."""
-        return cls(span, span.start, span.after, span.end)
+    def __init__(self, span: Span) -> None:
+        self.first = span
+        self.start, self.after, self.end = span
+        self.parts: list[str] = []
+        self.levels: list[list[str]] = []
 
     @property
     def span(self) -> Span:
@@ -176,7 +170,7 @@ class Walk(Generic[Item]):
         self._every = report_every
         self._next_report = time.monotonic() + report_every
         self._changed = threading.Condition()
-        self._queue = [Task.of(span) for span in reversed(cursor.spans)]
+        self._queue = [Task(span) for span in reversed(cursor.spans)]
         self._active: list[Task] = []
         self._left: list[Task] = []
         self._hired: list[threading.Thread] = []
@@ -227,7 +221,7 @@ class Walk(Generic[Item]):
                 pass
             except Gone:
                 with self._changed:
-                    self._queue.append(Task.of(task.span))
+                    self._queue.append(Task(task.span))
                     self._active.remove(task)
                     self._changed.notify_all()
                 return
@@ -285,7 +279,7 @@ class Walk(Generic[Item]):
         start = (*task.parts[:depth], given[-1])
         with self._changed:
             del level[: len(given)]
-            other = Task.of(Span(start, None, task.end))
+            other = Task(Span(start, None, task.end))
             other.parts, other.levels = task.parts[:depth], [[] for _ in range(depth)] + [given]
             task.end = start
             self._queue.append(other)
@@ -345,7 +339,7 @@ class Walk(Generic[Item]):
             if at:
                 self._pause(task, reporting=reporting)
             deed = self._handler.act(fd, path, items[at : at + self._handler.batch])
-            at += deed.count
+            at += deed.done
             below += deed.below
             self._commit(task, path, self._handler.name(items[at - 1]), deed.tally)
         below.sort(reverse=True)

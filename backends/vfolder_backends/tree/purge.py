@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import Final
 
 from vfolder_backends.driver import Freezing
+from vfolder_backends.engine.budget import Budget
 from vfolder_backends.engine.helpers import HELPERS
-from vfolder_backends.engine.removal import Budget, remove_contents
+from vfolder_backends.engine.removal import remove_contents
 from vfolder_backends.errors import BackendError, NotOurs
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.layout import Aside, AsideName
