@@ -133,6 +133,10 @@ class Freezing(Protocol):
         """
         ...
 
+    def others(self, folder: int) -> list[str]:
+        """The names of what others hold it still with; it cannot be removed before they let go."""
+        ...
+
 
 @runtime_checkable
 class Linked(Protocol):

@@ -9,7 +9,7 @@ import pytest
 from e2e.cluster import Ceph, packages
 from e2e.cluster.ceph import OPERATOR, client
 from vfolder_backends.config import BackendConfig
-from vfolder_backends.errors import NotFound
+from vfolder_backends.errors import NotEmpty, NotFound
 from vfolder_backends.port import FolderPhase
 from vfolder_backends.registry import Registry
 from vfolder_backends.testing.conformance.base import (
@@ -168,6 +168,25 @@ async def test_a_clone_that_is_thrown_away_lets_go_of_its_source(begun):
     assert held(storage.path(SCOPE, FOLDER)) == []
     await purge_all(backend)
     assert not [path for path in storage.snapshot() if CLONE.value in path]
+
+
+@pytest.mark.parametrize("below", ["", "dir"])
+async def test_a_snapshot_that_somebody_else_left_is_named_by_the_purge(begun, below):
+    """It cannot be removed with what it is of, and is not ours to remove."""
+    storage, backend = begun
+    await backend.trash_folder(SCOPE, CLONE, COPIES)
+    weekly = storage.path(SCOPE, FOLDER) / below / ".snap" / "weekly"
+    weekly.mkdir()
+    await backend.trash_folder(SCOPE, FOLDER, DATASETS)
+    for _ in range(2):
+        with pytest.raises(NotEmpty, match="'weekly'") as caught:
+            await purge_all(backend)
+        assert FOLDER.value in str(caught.value)
+    (trash,) = storage.path(SCOPE, FOLDER).parent.glob(".purge-*")
+    assert os.listdir(trash / below / ".snap") == ["weekly"]
+    (trash / below / ".snap" / "weekly").rmdir()
+    await purge_all(backend)
+    assert not [path for path in storage.snapshot() if FOLDER.value in path]
 
 
 async def test_a_source_that_is_purged_ends_its_unfinished_clone(begun):

@@ -16,11 +16,13 @@ from typing import Final
 
 from vfolder_backends.engine.budget import Budget
 from vfolder_backends.engine.helpers import HelpedWalk, Recipe
+from vfolder_backends.engine.problems import VANISHED, described
 from vfolder_backends.engine.remover import Remover
 from vfolder_backends.engine.spans import Cursor
 from vfolder_backends.engine.stop import Stop
 from vfolder_backends.openat import open_beneath
 
+_FILLED: Final = (errno.ENOTEMPTY, errno.EEXIST)
 _OPEN_LEVELS: Final = 32
 _BATCH: Final = 2048
 _GRANT: Final = 64  # entries between two looks at the budget
@@ -47,14 +49,19 @@ def remove_contents(top: int, budget: Budget, helpers: int = 0) -> bool:
         Whether it is empty; False at the end of the budget, or when the tree was moved about.
 
     Raises:
-        OSError: an entry resists, by its errno; EXDEV for a mount inside.
+        OSError: an entry resists, by its errno; EXDEV for a mount inside, ENOTEMPTY, with its path
+            below `top`, for a directory that holds what it does not list, such as snapshots.
     """
     if helpers and budget.rate is None:
         # All but directories, by many; what is left, or came meanwhile, is for the careful way,
         # which gets half of the time: it alone gets on where there are many directories.
         now = time.monotonic()
         half = Stop(now + (budget.stop.stop_at - now) / 2, lambda: budget.stop.reached)
-        HelpedWalk(top, Remover(budget), half, Cursor(), helpers, Recipe("remover")).run()
+        try:
+            HelpedWalk(top, Remover(budget), half, Cursor(), helpers, Recipe("remover")).run()
+        except OSError as error:
+            if error.errno not in VANISHED:
+                raise
     levels = [_Level(os.dup(top), "", _identity(top))]
     try:
         while True:
@@ -65,11 +72,9 @@ def remove_contents(top: int, budget: Budget, helpers: int = 0) -> bool:
                 name = level.pending.pop()
                 try:
                     fd = _open(level.fd, name)
-                except (FileNotFoundError, NotADirectoryError):
-                    continue  # gone, or swapped for something else; the next sweep sees it
                 except OSError as error:
-                    if error.errno == errno.ELOOP:
-                        continue
+                    if error.errno in VANISHED:
+                        continue  # gone, or swapped for something else; the next sweep sees it
                     raise
                 levels.append(_Level(fd, name, _identity(fd)))
                 if len(levels) > _OPEN_LEVELS:
@@ -88,13 +93,15 @@ def remove_contents(top: int, budget: Budget, helpers: int = 0) -> bool:
             try:
                 os.rmdir(level.name, dir_fd=above.fd)
                 budget.count(1)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # gone, or swapped for something else; the next sweep sees it
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
+                if error.errno in VANISHED:
+                    continue  # gone, or swapped for something else; the next sweep sees it
+                path = tuple(one.name for one in (*levels[1:], level))
+                if error.errno not in _FILLED:
+                    raise described(error, path) from error
                 if not _still_filled(above.fd, level.name):
-                    raise  # nothing is listed and yet it is not empty: snapshots, for one
+                    # Nothing is listed and yet it is not empty: snapshots, for one.
+                    raise described(error, path) from error
     finally:
         for level in levels:
             _close(level)
@@ -111,8 +118,10 @@ def _sweep(level: _Level, budget: Budget) -> bool:
             with os.scandir(level.fd) as entries:
                 some = itertools.islice(entries, _BATCH)
                 batch = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in some]
-        except FileNotFoundError:
-            return True  # another purge removed the directory we are in
+        except OSError as error:
+            if error.errno in VANISHED:
+                return True  # another purge removed the directory we are in
+            raise
         if not batch:
             return True
         while batch:
@@ -134,10 +143,10 @@ def _remove(level: _Level, entries: list[tuple[str, bool]], budget: Budget) -> N
                 else:
                     unlink(name, dir_fd=fd)
                 removed += 1
-            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-                continue  # changed under us; the next sweep sees what it is now
             except OSError as error:
-                if not is_directory or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                if error.errno in VANISHED or error.errno == errno.EISDIR:
+                    continue  # changed under us; the next sweep sees what it is now
+                if not is_directory or error.errno not in _FILLED:
                     raise
                 level.pending.append(name)
     finally:
@@ -169,8 +178,10 @@ def _identity(fd: int) -> tuple[int, int]:
 def _reopen(level: _Level, below: int) -> bool:
     try:
         fd = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=below)
-    except FileNotFoundError:
-        return False
+    except OSError as error:
+        if error.errno in VANISHED:
+            return False
+        raise
     if _identity(fd) != level.identity:
         os.close(fd)
         return False
@@ -179,7 +190,12 @@ def _reopen(level: _Level, below: int) -> bool:
 
 
 def _still_filled(parent: int, name: str) -> bool:
-    fd = _open(parent, name)
+    try:
+        fd = _open(parent, name)
+    except OSError as error:
+        if error.errno in VANISHED:
+            return True  # something else lies there now, or nothing: to be looked at again
+        raise
     try:
         with os.scandir(fd) as entries:
             return next(entries, None) is not None

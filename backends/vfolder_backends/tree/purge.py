@@ -6,6 +6,7 @@ never a purge cut short, and an empty `.purge-` directory without a mark is only
 """
 
 import errno
+import os
 from contextlib import suppress
 from typing import Final
 
@@ -13,7 +14,7 @@ from vfolder_backends.driver import Freezing
 from vfolder_backends.engine.budget import Budget
 from vfolder_backends.engine.helpers import HELPERS
 from vfolder_backends.engine.removal import remove_contents
-from vfolder_backends.errors import BackendError, NotOurs
+from vfolder_backends.errors import BackendError, NotEmpty, NotOurs
 from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.layout import Aside, AsideName
 from vfolder_backends.openat import directory
@@ -22,6 +23,7 @@ from vfolder_backends.tree import clones, files, marks, places
 from vfolder_backends.tree.marks import Mark
 
 _STILL_OPEN: Final = ".nfs"
+_SHOWN: Final = 3
 
 
 def purge(
@@ -45,7 +47,7 @@ def purge(
     """
     files.sweep_temporaries(root)
     budget = Budget(policy.budget, stop_at, rate=policy.per_second)
-    folders, disturbed = 0, False
+    folders = 0
     failures: list[OSError | BackendError] = []
     for folder, aside in places.asides_in(root, scope):
         try:
@@ -67,13 +69,10 @@ def purge(
         except FileNotFoundError:
             continue  # restored, or another purge was quicker
         except (OSError, BackendError) as error:
-            if isinstance(error, OSError) and error.errno == errno.ESTALE:
-                disturbed = True  # on NFS: another purge removed what we had open
-                continue
             failures.append(_explained(error, scope, folder))
     if failures:
         raise failures[0]
-    return PurgeResult(folders, budget.removed, more=disturbed)
+    return PurgeResult(folders, budget.removed, more=False)
 
 
 def _explained(
@@ -103,8 +102,13 @@ def _purge_one(
         doomed = AsideName(Aside.PURGE, aside.leaf, aside.since)
         aside = places.move_aside(root, scope, folder, str(aside), doomed)
     with places.opened(root, scope, folder, str(aside)) as top:
-        if not remove_contents(top, budget, HELPERS):
-            return False
+        try:
+            if not remove_contents(top, budget, HELPERS):
+                return False
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY:
+                raise _held(top, str(error.filename), scope, folder, freezing) from error
+            raise
         if freezing is not None:
             freezing.thaw(top)  # of a clone that is not complete yet, and now cannot be
     return _finish(root, scope, folder, mark, aside, freezing)
@@ -125,11 +129,31 @@ def _finish(
         places.retire(root, scope, folder, mark, aside)
     with directory(root, places.prefix_path(scope, folder)) as prefix:
         gone = files.remove_if_empty(prefix, str(aside))
-    if not gone:  # somebody who still had it open wrote into it
+    if not gone:
         places.remark(root, scope, folder, mark)
-        return False
+        with places.opened(root, scope, folder, str(aside)) as top:
+            if os.listdir(top):  # somebody who still had it open wrote into it
+                return False
+            raise _held(top, ".", scope, folder, freezing)
     places.remove_prefix(root, scope, folder)
     return True
+
+
+def _held(
+    top: int, path: str, scope: ScopeHex, folder: FolderHex, freezing: Freezing | None
+) -> NotEmpty:
+    """What keeps a directory that lists nothing from being removed."""
+    names: list[str] = []
+    if freezing is not None:
+        with suppress(FileNotFoundError), directory(top, path) as held:
+            names = freezing.others(held)
+    where = f"folder {scope}/{folder} in the trash" + ("" if path == "." else f": {path}")
+    if not names:
+        return NotEmpty(f"{where} lists nothing and is not empty: it may have snapshots")
+    shown = ", ".join(map(repr, names[:_SHOWN]))
+    return NotEmpty(
+        f"{where} has snapshots that somebody else made ({shown}); it is removed when they are"
+    )
 
 
 def _drop_leftover(root: int, scope: ScopeHex, folder: FolderHex, aside: AsideName) -> None:

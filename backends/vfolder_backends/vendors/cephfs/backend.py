@@ -57,6 +57,7 @@ class XattrQuota:
     freeze = staticmethod(snapshots.freeze)
     frozen = staticmethod(snapshots.frozen)
     thaw = staticmethod(snapshots.thaw)
+    others = staticmethod(snapshots.others)
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -13,6 +13,7 @@ from typing import Final
 
 _SNAPSHOTS: Final = ".snap"
 _OURS: Final = "vfolder-clone-"
+_ABOVE: Final = "_"
 _NOT_ALLOWED: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EMLINK)
 """ENOENT where the mount hides snapshots, EMLINK where a directory has all it may have."""
 
@@ -58,19 +59,25 @@ def _open(directory: int, path: str) -> int:
 
 def thaw(directory: int, name: str | None = None) -> None:
     """Remove what `freeze` made under a name, or under any; gone is success."""
-    names = _ours(directory) if name is None else [f"{_OURS}{name}"]
+    ours = (one for one in _names(directory) if one.startswith(_OURS))
+    names = ours if name is None else [f"{_OURS}{name}"]
     for one in names:
         with suppress(FileNotFoundError):
             os.rmdir(f"{_SNAPSHOTS}/{one}", dir_fd=directory)
 
 
-def _ours(directory: int) -> list[str]:
+def others(directory: int) -> list[str]:
+    """The names of snapshots of the directory that are none of ours."""
+    return sorted(name for name in _names(directory) if not name.startswith(_OURS))
+
+
+def _names(directory: int) -> list[str]:
     try:
         fd = os.open(_SNAPSHOTS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
     except FileNotFoundError:
         return []
     try:
         # Those of directories above are listed, too, by names that begin with an underscore.
-        return [name for name in os.listdir(fd) if name.startswith(_OURS)]
+        return [name for name in os.listdir(fd) if not name.startswith(_ABOVE)]
     finally:
         os.close(fd)
