@@ -1,6 +1,5 @@
 """The trash: told, kept for its time, removed in the background, brought back, and left alone."""
 
-import asyncio
 import time
 from dataclasses import replace
 
@@ -12,51 +11,15 @@ from operator_rig import (
     place,
     running_operator,
 )
+from trash_steps import delete, lives, note_of, ready, until_purged
 
 from vfolder_backends.errors import Unavailable
-from vfolder_backends.ids import FolderHex, QuotaScopeID, ScopeHex
+from vfolder_backends.ids import FolderHex, ScopeHex
 from vfolder_backends.port import FolderPhase, Owner
 from vfolder_backends.testing.memory import MemoryStorage
-from vfolder_operator.kube import Body, Kinds
+from vfolder_operator.kube import Kinds
 
 GI = 1 << 30
-
-
-async def ready(api: Api, scope: Body | None = None, folder: Body | None = None) -> Body:
-    await api.scope(scope)
-    await api.folder(folder)
-    return await api.until_ready(Kinds.FOLDER, "data")
-
-
-async def delete(api: Api, name: str = "data") -> None:
-    await api.delete(Kinds.FOLDER, name)
-    await api.until_gone(Kinds.FOLDER, name)
-
-
-def lives(storage: MemoryStorage, at: tuple[ScopeHex, FolderHex]) -> list[FolderPhase]:
-    entry = storage.tree.scopes[at[0]].folders.get(at[1])
-    return [] if entry is None else [life.phase for life in entry.lives]
-
-
-async def until_purged(storage: MemoryStorage, at: tuple[ScopeHex, FolderHex]) -> None:
-    async def purged() -> bool:
-        return lives(storage, at) == []
-
-    await eventually(purged, 15, lambda: f"still there: {lives(storage, at)}")
-
-
-async def note_of(api: Api, about: str, reason: str) -> str:
-    """The text of an event, once it is posted."""
-    found: list[str] = []
-
-    async def posted() -> bool:
-        async for event in api.kube.list(Kinds.EVENT):
-            if (event["regarding"]["name"], event["reason"]) == (about, reason):
-                found.append(event["note"])
-        return bool(found)
-
-    await eventually(posted, 10, lambda: f"no event {reason} about {about}")
-    return found[-1]
 
 
 async def test_a_folder_keeps_its_own_time_in_the_trash(api: Api) -> None:
@@ -265,138 +228,3 @@ async def test_trash_of_another_cluster_is_named_and_left(api: Api) -> None:
         told = await api.until_reason(Kinds.BACKEND, "scratch", "TrashStuck", "Healthy")
         assert "x/y of cluster elsewhere" in condition(told, "Healthy")["message"]
         assert lives(storage, (at[0], stranger)) == [FolderPhase.TRASHED]
-
-
-async def test_a_scope_goes_after_its_trash(api: Api) -> None:
-    storage = MemoryStorage()
-    async with running_operator(api, storage):
-        await api.backend({"trash": {"retention": "1d"}})
-        at = place(await ready(api, {"reclaimPolicy": "Delete"}))
-        await delete(api)
-        await api.delete(Kinds.SCOPE, "research")
-        await api.until_gone(Kinds.SCOPE, "research")
-        assert "removed after" in await note_of(api, "research", "TrashLeft")
-        await after_sweeps(storage)
-        assert lives(storage, at) == [FolderPhase.TRASHED], "the trash went with its scope"
-        told = await api.get(Kinds.BACKEND, "scratch")
-        assert told["status"]["orphans"] == 0
-    # The object is gone, and so is the operator that knew: what remains is on the storage.
-    async with running_operator(api, storage):
-        await api.backend({"trash": {"retention": "1s"}})
-
-        async def gone() -> bool:
-            return at[0] not in storage.tree.scopes
-
-        await eventually(gone, 20, lambda: "the scope stayed")
-
-
-async def test_a_retired_scope_that_is_had_again_stays(api: Api) -> None:
-    storage = MemoryStorage()
-    async with running_operator(api, storage):
-        await api.backend({"trash": {"retention": "1d"}})
-        at = place(await ready(api, {"reclaimPolicy": "Delete"}))
-        await delete(api)
-        await api.delete(Kinds.SCOPE, "research")
-        await api.until_gone(Kinds.SCOPE, "research")
-        mine = str(QuotaScopeID.parse(f"project:{at[0].uuid}"))
-        await api.scope({"reclaimPolicy": "Delete"})
-        fresh = await api.until_ready(Kinds.SCOPE, "research")
-        assert fresh["status"]["scopeID"] != mine
-        assert f"vfolder.dev/id={mine}" in await note_of(api, "research", "RestorableFound")
-        await api.delete(Kinds.SCOPE, "research")
-        await api.until_gone(Kinds.SCOPE, "research")
-        await api.scope({"reclaimPolicy": "Delete"}, annotations={"vfolder.dev/id": mine})
-        scope = await api.until_ready(Kinds.SCOPE, "research")
-        assert scope["status"]["scopeID"] == mine
-        await api.folder(annotations={"vfolder.dev/restore": at[1].uuid})
-        assert place(await api.until_ready(Kinds.FOLDER, "data")) == at
-        await api.backend({"trash": {"retention": "1s"}})
-        await after_sweeps(storage, 4)
-        assert not storage.tree.scopes[at[0]].retired
-
-
-async def test_kept_folders_keep_their_scope(api: Api) -> None:
-    storage = MemoryStorage()
-    async with running_operator(api, storage):
-        await api.backend({"trash": {"retention": "1s"}})
-        at = place(await ready(api, {"reclaimPolicy": "Delete"}, {"reclaimPolicy": "Retain"}))
-        await delete(api)
-        await api.delete(Kinds.SCOPE, "research")
-        await api.until_gone(Kinds.SCOPE, "research")
-        await note_of(api, "research", "FoldersLeft")
-        await after_sweeps(storage)
-        assert lives(storage, at) == [FolderPhase.LIVE]
-
-
-async def test_a_scope_of_another_cluster_is_not_deleted(api: Api) -> None:
-    storage = MemoryStorage()
-    async with running_operator(api, storage):
-        await api.backend()
-        at = place(await ready(api, {"reclaimPolicy": "Delete"}))
-        await delete(api)
-        storage.tree.scopes[at[0]].owner = Owner("elsewhere", "x", "y")
-        for _ in ("with trash", "empty"):
-            await api.delete(Kinds.SCOPE, "research")
-            told = await api.until_reason(Kinds.SCOPE, "research", "NotOurs", "Deleting")
-            assert "x/y of cluster elsewhere" in condition(told, "Deleting")["message"]
-            storage.tree.scopes[at[0]].folders.clear()
-        assert at[0] in storage.tree.scopes
-
-
-async def test_a_folder_of_another_cluster_is_not_deleted(api: Api) -> None:
-    storage = MemoryStorage()
-    async with running_operator(api, storage):
-        await api.backend()
-        at = place(await ready(api))
-        storage.tree.scopes[at[0]].folders[at[1]].owner = Owner("elsewhere", "x", "y")
-        await api.delete(Kinds.FOLDER, "data")
-        told = await api.until_reason(Kinds.FOLDER, "data", "NotOurs", "Deleting")
-        assert "x/y of cluster elsewhere" in condition(told, "Deleting")["message"]
-        assert lives(storage, at) == [FolderPhase.LIVE]
-
-
-async def test_a_namespace_with_scopes_folders_trash_and_pods_goes_away(api: Api) -> None:
-    storage = MemoryStorage()
-    async with running_operator(api, storage):
-        await api.backend()
-        await api.kubectl("create", "namespace", "short-lived")
-        await api.scope({"reclaimPolicy": "Delete"}, namespace="short-lived")
-        for name in ("data", "more", "trashed"):
-            await api.folder(name=name, namespace="short-lived")
-            await api.until(
-                Kinds.FOLDER,
-                name,
-                lambda b: condition(b, "Ready").get("status") == "True",
-                namespace="short-lived",
-            )
-        await api.delete(Kinds.FOLDER, "trashed", namespace="short-lived")
-        pod = {
-            "nodeName": "nowhere",
-            "terminationGracePeriodSeconds": 1,
-            "automountServiceAccountToken": False,
-            "containers": [{"name": "c", "image": "none"}],
-            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
-        }
-        await api.apply(Kinds.POD, "trainer", pod, namespace="short-lived")
-        going = asyncio.create_task(
-            api.kubectl("delete", "namespace", "short-lived", "--timeout=40s")
-        )
-        # Nobody runs the pod here: we do what kubelet does when it has stopped.
-        await api.until(
-            Kinds.POD,
-            "trainer",
-            lambda b: "deletionTimestamp" in b["metadata"],
-            namespace="short-lived",
-        )
-        folder = await api.get(Kinds.FOLDER, "data", namespace="short-lived")
-        assert lives(storage, place(folder)) == [FolderPhase.LIVE], "the data went under the pod"
-        await api.kubectl(
-            "delete", "pod", "trainer", "-n", "short-lived", "--force", "--grace-period=0"
-        )
-        await going
-        volumes = [v["metadata"]["name"] async for v in api.kube.list(Kinds.VOLUME)]
-        assert volumes == []
-    (scope,) = storage.tree.scopes.values()
-    assert scope.retired
-    assert [f.lives[0].phase for f in scope.folders.values()] == [FolderPhase.TRASHED] * 3
-    assert await api.kube.find(Kinds.NAMESPACE, "short-lived") is None

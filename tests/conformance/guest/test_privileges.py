@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from e2e.guest.disks import EXT4, XFS
-from tests.conformance.guest.project_rules import SYSTEM_PYTHON, ProjectsUnderTest
+from tests.conformance.guest.project_tagging import SYSTEM_PYTHON
+from tests.conformance.guest.projects import ProjectsUnderTest
 from vfolder_backends.port import Limits
 from vfolder_backends.testing.conformance.base import (
     MIB,

@@ -5,11 +5,8 @@ import os
 import pytest
 
 from e2e.guest.disks import XFS, XFS_ACCOUNTING, XFS_PLAIN
-from tests.conformance.guest.project_rules import (
-    ProjectConformance,
-    ProjectsUnderTest,
-    expect_refusal,
-)
+from tests.conformance.guest.project_rules import ProjectConformance
+from tests.conformance.guest.projects import ProjectsUnderTest, expect_refusal
 from vfolder_backends.errors import Misconfigured
 from vfolder_backends.facts import Tristate
 

@@ -24,3 +24,9 @@ def top(tmp_path):
     (tmp_path / "top").mkdir()
     yield tmp_path / "top"
     subprocess.run(["rm", "-rf", *tmp_path.iterdir()], check=True)
+
+
+@pytest.fixture
+def target(tmp_path):
+    (tmp_path / "target").mkdir()
+    return tmp_path / "target"

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from tests.unit.vfolder_backends.engine.trees import flat
-from vfolder_backends.engine.removal import Budget, remove_contents
+from vfolder_backends.engine.budget import Budget
+from vfolder_backends.engine.removal import remove_contents
 
 FOREVER = 1e12
 
@@ -142,7 +143,8 @@ def test_closed_directories_of_our_own_open(tmp_path):
     """Without root's rights, too: an owner may give himself the bits."""
     script = """
 import os, sys
-from vfolder_backends.engine.removal import Budget, remove_contents
+from vfolder_backends.engine.budget import Budget
+from vfolder_backends.engine.removal import remove_contents
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)

@@ -5,6 +5,10 @@ import random
 import socket
 import stat
 
+from vfolder_backends.engine.compare import compare
+
+ROOT = os.geteuid() == 0
+
 
 def flat(top, directories, files, size=0):
     """`directories` with `files` each; returns how many entries that is."""
@@ -76,3 +80,11 @@ def add_socket(top):
         listening.bind(f"/proc/self/fd/{here}/socket")
     os.close(here)
     assert stat.S_ISSOCK(os.lstat(top / "socket").st_mode)
+
+
+def equal(left, right):
+    """What a comparison of two open trees that are the same found."""
+    found = compare(left, right, data=True)
+    assert found.differences == []
+    assert found.equal, found.problems
+    return found
