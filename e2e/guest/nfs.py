@@ -83,21 +83,3 @@ class NfsServer:
     def come_back(self) -> None:
         """Undo `vanish`, if need be."""
         commands.succeeds("tc", "qdisc", "del", "dev", "lo", "clsact")
-
-
-def give_project(folder: Path, kind: str, project: int, size: int, files: int) -> None:
-    """Put a project quota on a folder of a disk, as an administrator does it: bytes and inodes."""
-    mount = Path("/", *folder.parts[1:3])
-    if kind == "xfs":
-        limit = f"limit -p bhard={size} ihard={files} {project}"
-        words = ("xfs_quota", "-x", "-c", f"project -s -p {folder} {project}", "-c", limit)
-        commands.run(*words, mount)
-        return
-    commands.run("chattr", "-p", str(project), "+P", folder)
-    blocks = str(size // 1024)
-    commands.run("setquota", "-P", str(project), "0", blocks, "0", str(files), mount)
-
-
-def project_of(path: Path) -> int:
-    """The project id of a file on a disk."""
-    return int(commands.run("lsattr", "-dp", path).split()[0])

@@ -20,11 +20,11 @@ def find_source(
     name = spec.source.vfolder
     where = f"VFolder {name!r} (spec.source)"
     if backend.health is None or backend.health.capabilities.clone == "None":
-        text = (
+        why = (
             f"StorageBackend {backend.name!r} cannot copy folders (status.capabilities.clone is"
             " None; a mount without locks, such as nolock on NFS, is one cause)"
         )
-        raise Hold("CloneUnsupported", text)
+        raise Hold("CloneUnsupported", why)
     body = ctx.store.get(Key(Kinds.FOLDER, key.namespace, name))
     if body is None:
         raise Hold("SourceNotFound", f"{where} does not exist in namespace {key.namespace!r}")

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from node_rig import ROOT_ID, Node
 
-from e2e.guest.nfs import NfsServer, give_project
+from e2e.guest.nfs import NfsServer
+from vfolder_backends.config import BackendConfig
 from vfolder_backends.ids import FolderHex, ScopeHex, VolumeHandle
 from vfolder_backends.layout import folder_path
+from vfolder_backends.port import FolderAttributes, FolderRequest, Limits, Owner, ScopeRequest
+from vfolder_backends.registry import Registry
 from vfolder_csi.directory import NetworkMount
 from vfolder_csi.mounts.network import HELPER_DIRS
 
@@ -37,22 +40,19 @@ class Export:
     kind: str
     root: Path
 
-    def scope(self, number: int) -> ScopeHex:
-        """Make the scope's directory with its limit, and return its id."""
-        scope = ScopeHex(f"{number:032x}")
-        path = self.root / scope.value
-        path.mkdir(mode=0o711)
-        give_project(path, self.kind, 1000 + number, LIMIT, FILES)
-        return scope
-
-    def folder(self, scope: ScopeHex, number: int, uid: int = 0) -> VolumeHandle:
-        """Make a folder in the scope."""
-        folder = FolderHex(f"{number:032x}")
-        path = self.root / folder_path(scope, folder)
-        path.mkdir(parents=True, exist_ok=True)
-        for part in (path, path.parent, path.parent.parent):
-            part.chmod(0o711)
-        path.chmod(0o777)
+    async def folder(self, number: int) -> VolumeHandle:
+        """Make a scope with its limit, and in it a folder for everybody, as the operator does."""
+        backend = Registry().build(BackendConfig(self.name, self.kind, str(self.root)))
+        scope, folder = ScopeHex(f"{number:032x}"), FolderHex(f"{number:032x}")
+        try:
+            await backend.attach(ROOT_ID)
+            ref = await backend.prepare_scope(scope, {})
+            limits, owner = Limits(LIMIT, FILES), Owner("cluster", "team-a", f"n{number}")
+            await backend.ensure_scope(ScopeRequest(scope, owner, limits, ref=ref))
+            everybody = FolderAttributes(mode=0o777)
+            await backend.ensure_folder(FolderRequest(scope, folder, owner, everybody))
+        finally:
+            await backend.close()
         return VolumeHandle(self.name, scope, folder)
 
     def path(self, handle: VolumeHandle) -> Path:
@@ -77,10 +77,10 @@ class Site:
                 self.server.export(name, root, squash)
                 self.exports[kind, squash] = Export(name, kind, root)
 
-    def volume(self, export: Export) -> VolumeHandle:
+    async def volume(self, export: Export) -> VolumeHandle:
         """Make a folder in a scope of its own."""
         self._scopes += 1
-        return export.folder(export.scope(self._scopes), self._scopes)
+        return await export.folder(self._scopes)
 
     def connect(self, node: Node, export: Export, version: str, *more: str) -> None:
         """Tell a node how it mounts an export."""

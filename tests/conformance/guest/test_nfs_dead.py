@@ -70,7 +70,7 @@ def force(path):
 
 
 async def test_a_writer_goes_on_when_the_server_is_back(site, node, export):
-    handle = site.volume(export)
+    handle = await site.volume(export)
     await node.stage(handle)
     target = await node.publish(handle)
     data = os.urandom(2 * MIB)
@@ -104,7 +104,7 @@ async def test_a_writer_goes_on_when_the_server_is_back(site, node, export):
 
 async def test_a_server_that_never_comes_back(site, node, export):
     """Everything answers, other volumes do not notice, and what is forced away leaves nothing."""
-    broken, healthy = site.volume(export), node.folder(2)
+    broken, healthy = await site.volume(export), node.folder(2)
     await node.stage(broken)
     target = await node.publish(broken)
     beside = await node.publish(healthy, node.target("beside"))
@@ -137,7 +137,7 @@ async def test_a_server_that_never_comes_back(site, node, export):
 
 
 async def test_a_new_stage_of_a_dead_server_ends_in_time(site, node, export):
-    handle = site.volume(export)
+    handle = await site.volume(export)
     await node.with_deadlines(call=4.0)
     with site.gone():
         said = await bounded(node.stage(handle), 4.0 + SLACK)
@@ -153,7 +153,7 @@ async def test_a_new_stage_of_a_dead_server_ends_in_time(site, node, export):
 
 
 async def test_a_pool_full_of_stuck_threads_says_so_at_once(site, node, export):
-    handle = site.volume(export)
+    handle = await site.volume(export)
     await node.stage(handle)
     with site.gone():
         targets = [node.target(f"pod-{number}") for number in range(LANE_WIDTH)]
@@ -176,7 +176,7 @@ async def test_what_a_killed_writer_had_not_written_holds_up_nobody_else(
     site, node, export, version
 ):
     """Its process hangs until its data is written, or given up by force (version 3 only)."""
-    handle, healthy = site.volume(export), node.folder(2)
+    handle, healthy = await site.volume(export), node.folder(2)
     await node.stage(handle)
     target = await node.publish(handle)
     words = ["/usr/bin/python3", "-c", _DIRTY, str(target / "file")]

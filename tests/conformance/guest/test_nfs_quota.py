@@ -11,7 +11,7 @@ import pytest
 from nfs_site import FILES, LIMIT, MIB, VERSIONS, new_node
 from node_rig import base_folder, fails
 
-from e2e.guest.nfs import project_of
+from tests.conformance.guest.projects import project_of
 from vfolder_csi.mounts.targets import Deadlines
 
 OVER = {"xfs": errno.ENOSPC, "ext4": errno.EDQUOT}
@@ -50,7 +50,7 @@ def export(request, site, kind):
 async def published(site, node, export, version):
     """A folder, the target where a pod sees it, and its whole life around the test."""
     site.connect(node, export, version)
-    handle = site.volume(export)
+    handle = await site.volume(export)
     await node.stage(handle)
     target = await node.publish(handle)
     yield handle, target
@@ -184,7 +184,7 @@ async def test_a_client_cannot_change_project_ids(published, export):
     """This is what makes a limit on a disk of the server one that nobody in a pod can pass."""
     handle, target = published
     server = export.path(handle)
-    before = project_of(server)
+    before = project_of(server).id
 
     def work():
         (target / "mine").write_text("x")
@@ -201,7 +201,7 @@ async def test_a_client_cannot_change_project_ids(published, export):
         return " ".join(told)
 
     assert as_user(work) == "ENOTTY ENOTTY"
-    assert before == project_of(server) == project_of(server / "mine")
+    assert before == project_of(server).id == project_of(server / "mine").id
     assert before > 0
 
 
