@@ -12,6 +12,7 @@ from e2e.cluster import Ceph, packages
 from vfolder_backends.config import BackendConfig
 from vfolder_backends.port import Adoption, FolderRequest, Limits, Owner, ScopeRequest
 from vfolder_backends.registry import Registry
+from vfolder_backends.sizes import parse_quantity
 from vfolder_backends.testing.old_trees import OldFolder, plant, scope_of, users_data, write_mapping
 from vfolder_operator.adm.cli import execute
 from vfolder_operator.adm.world import World
@@ -90,7 +91,7 @@ async def test_a_tree_is_adopted_with_its_quotas(old, tmp_path):
     assert results == ["adopt"] * (len(FOLDERS) + len(LIMITS))
     made = [one for path in objects.iterdir() for one in yaml.safe_load_all(path.read_text())]
     scopes = [one for one in made if one["kind"] == "QuotaScope"]
-    sizes = sorted(int(one["spec"]["limits"]["bytes"]) for one in scopes)
+    sizes = sorted(parse_quantity(one["spec"]["limits"]["bytes"]) for one in scopes)
     assert sizes == [limits.bytes for limits in LIMITS.values()]
     assert [one["kind"] for one in made].count("VFolder") == len(FOLDERS)
     # What the operator does with such objects.
