@@ -3,12 +3,14 @@
 import json
 import os
 import re
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from vfolder_backends.config import BackendConfig
 from vfolder_backends.errors import (
     BackendError,
     DeadlineExceeded,
@@ -17,41 +19,38 @@ from vfolder_backends.errors import (
     Unavailable,
 )
 from vfolder_backends.facts import Level, Tristate
-from vfolder_backends.layout import CONTROL_DIR, LAST_PROJECT, MARKS_DIR, PROJECT_MARK, PROJECTS_DIR
+from vfolder_backends.ids import ScopeHex
+from vfolder_backends.layout import CONTROL_DIR, LAST_PROJECT, PROJECTS_DIR, project_mark_name
 from vfolder_backends.port import Limits
 from vfolder_backends.registry import Registry
+from vfolder_backends.testing.array_storage import ArrayUnderTest
 from vfolder_backends.testing.arrays.disk import Limit
-from vfolder_backends.testing.arrays.exascaler.lustre import Fault, SimulatedLustre
+from vfolder_backends.testing.arrays.exascaler.lustre import SimulatedLustre
+from vfolder_backends.testing.arrays.exascaler.program import Program
+from vfolder_backends.testing.arrays.faults import Fault, Kind
 from vfolder_backends.testing.conformance import TreeConformance
 from vfolder_backends.testing.conformance.array_rules import OPERATIONS
 from vfolder_backends.testing.conformance.base import LIMITS, MIB, SCOPE, TEAM, scope_request
 from vfolder_backends.testing.conformance.operations import Things, clean
-from vfolder_backends.testing.storages import TreeUnderTest
+from vfolder_backends.testing.conformance.sequence_rules import SequenceRules
+from vfolder_operator.crds.backend import StorageBackendSpec
 
 FIRST = 5000
+IMPATIENT = 0.4  # seconds that a call of lfs may take
 
 
 @dataclass
-class LustreUnderTest(TreeUnderTest):
-    kind: str = "exascaler"
-    folder: Path = Path("/nowhere")
-    options: dict[str, str] = field(default_factory=dict)
-    timeout: float = 30.0
+class LustreUnderTest(ArrayUnderTest):
+    @property
+    def lustre(self):
+        return self.server.array
 
-    def config(self):
-        parameters = {
-            "lfsPath": str(self.folder / "lfs"),
-            "mountPoint": str(self.folder / "lustre"),
-            "projectIDFrom": str(FIRST),
-            "projectIDTo": "9999",
-            **self.options,
-        }
-        return replace(super().config(), parameters=parameters, call_timeout=self.timeout)
+    def parameters(self):
+        return {**self.config.parameters}
 
     async def tamper(self, scope, limits):
-        lustre = lustre_of(self)
-        project = lustre.project(self.root / scope.value)
-        lustre.set_limits(project, Limit(limits.bytes, limits.files))
+        project = self.lustre.project(self.root / scope.value)
+        self.lustre.set_limits(project, Limit(limits.bytes, limits.files))
 
     def snapshot(self):
         """Without mark and claim of the ids that scopes have, and claims that wait for a sweep."""
@@ -65,8 +64,8 @@ class LustreUnderTest(TreeUnderTest):
         }
         for place in self.root.iterdir():
             if re.fullmatch("[0-9a-f]{32}", place.name) and place.is_dir():
-                mark = Path(CONTROL_DIR, MARKS_DIR, place.name, PROJECT_MARK)
-                project = str(lustre_of(self).project(place))
+                mark = folder / project_mark_name(ScopeHex(place.name))
+                project = str(self.lustre.project(place))
                 if claims.get(project) == place.name and str(mark) in found:
                     assert json.loads((self.root / mark).read_text()) == {"projectID": int(project)}
                     left_out |= {str(mark), str(folder / project)}
@@ -77,38 +76,43 @@ class LustreUnderTest(TreeUnderTest):
 
     def held(self):
         """Limits by scope; those that no directory is charged to, by their id."""
-        lustre = lustre_of(self)
         by_id = {
-            lustre.project(place): place.name
+            self.lustre.project(place): place.name
             for place in self.root.iterdir()
             if re.fullmatch("[0-9a-f]{32}", place.name)
         }
-        limits = lustre.limits()
+        limits = self.lustre.limits()
         return {name: limits.get(number, Limit()) for number, name in by_id.items()} | {
             str(number): limit for number, limit in limits.items() if number not in by_id
         }
 
+    @classmethod
+    @contextmanager
+    def serve(cls, place):
+        """A Lustre on a directory, with its program beside it."""
+        top = place / "lustre"
+        (top / "root").mkdir(parents=True)
+        with Program(SimulatedLustre(top), place) as program:
+            parameters = {
+                "lfsPath": str(program.path),
+                "mountPoint": str(top),
+                "projectIDFrom": str(FIRST),
+                "projectIDTo": "9999",
+            }
+            config = BackendConfig("under-test", "exascaler", "", parameters, call_timeout=30.0)
+            yield cls(top / "root", "exascaler", top, config, program)
 
-class Attached(SimulatedLustre):
-    """The one that is there already."""
-
-    def __init__(self, folder):
-        self.top = folder / "lustre"
-        self._state = folder / "lfs.json"
-
-
-def lustre_of(storage):
-    return Attached(storage.folder)
+    @property
+    def secrets(self):
+        """None: lfs is called as who we are."""
+        return frozenset()
 
 
 @pytest.fixture
 def storage(tmp_path):
-    top = tmp_path / "lustre"
-    (top / "root").mkdir(parents=True)
-    lustre = SimulatedLustre(tmp_path, top)
-    yield LustreUnderTest(top / "root", folder=tmp_path)
-    with lustre.state() as state:
-        assert state["violations"] == []
+    with LustreUnderTest.serve(tmp_path) as storage:
+        yield storage
+        assert storage.lustre.violations == []
 
 
 @pytest.fixture
@@ -120,19 +124,19 @@ async def backend(storage):
 
 
 def change(storage, **settings):
-    with lustre_of(storage).state() as state:
-        state.update(settings)
+    for name, value in settings.items():
+        setattr(storage.lustre.state, name, value)
 
 
-class TestExascaler(TreeConformance):
-    @pytest.fixture
-    def storage(self, tmp_path):
-        top = tmp_path / "lustre"
-        (top / "root").mkdir(parents=True)
-        lustre = SimulatedLustre(tmp_path, top)
-        yield LustreUnderTest(top / "root", folder=tmp_path)
-        with lustre.state() as state:
-            assert state["violations"] == []
+def other(storage, patience=None, **parameters):
+    """A backend on it with other parameters."""
+    merged = {**storage.config.parameters, **parameters}
+    config = storage.configured(parameters=merged, attempt_timeout=patience)
+    return Registry().build(config)
+
+
+class TestExascaler(TreeConformance, SequenceRules):
+    under_test = LustreUnderTest
 
     async def test_capabilities_tell_the_truth(self, storage, backend, capabilities):
         levels = capabilities.enforcement
@@ -140,8 +144,8 @@ class TestExascaler(TreeConformance):
         assert levels.root_bypass is Tristate.YES  # tried: nothing here stops root
         assert capabilities.granularity_bytes == 1024
         assert "root_prj_enable" in " ".join((await backend.probe()).warnings)
-        assert lustre_of(storage).limits() == {}
-        locked = replace(storage, options={"projectIDsLocked": "true"}).build()
+        assert storage.lustre.limits() == {}
+        locked = other(storage, projectIDsLocked="true")
         await locked.attach(None)
         assert (await locked.probe()).capabilities.enforcement.bytes is Level.ENFORCED
         await locked.close()
@@ -154,21 +158,27 @@ async def test_a_fault_at_each_call_of_lfs_then_a_retry(storage, backend, operat
     root_id = await backend.attach(None)
     await backend.probe()
     step = 0
-    for fault in (Fault.REFUSED, Fault.ERROR, Fault.KILLED, Fault.CUT):
+    # The other kinds look like one of these to whoever called; sequences have them all.
+    for kind in (Kind.ERROR, Kind.LOST, Kind.TRUNCATED, Kind.LATE):
         for nth in range(1, 40):
             step += 1
             things = Things(root_id, step)
             await prepare(backend, things)
-            lustre_of(storage).arm(fault, nth)
+            actor = other(storage, IMPATIENT) if kind is Kind.LATE else backend
+            fault = Fault(kind, nth)
+            storage.lustre.faults.arm(fault)
             with suppress(BackendError):
-                await act(backend, things)
-            hit = lustre_of(storage).calm()
+                await act(actor, things)
+            if actor is not backend:
+                await actor.close()
+            await storage.quiet()
+            storage.lustre.calm()
             await act(backend, things)
             held = {things.scope.scope.value: Limit(wanted.bytes, wanted.files)} if wanted else {}
-            assert storage.held() == held, f"{fault} at call {nth}"
+            assert storage.held() == held, f"{kind} at call {nth}"
             await clean(backend, things)
-            assert storage.held() == {}, f"{fault} at call {nth}"
-            if not hit:
+            assert storage.held() == {}, f"{kind} at call {nth}"
+            if not fault.fired:
                 break
         else:
             raise AssertionError("more than 40 calls")
@@ -206,15 +216,21 @@ async def test_ids_come_from_the_range_and_are_known_by_the_directory(storage, b
     ref = await backend.prepare_scope(SCOPE, {})
     state = await backend.ensure_scope(replace(scope_request(), ref=ref))
     assert state.ref == ref == {"projectID": FIRST}
-    assert lustre_of(storage).project(storage.root / SCOPE.value) == FIRST
+    assert storage.lustre.project(storage.root / SCOPE.value) == FIRST
     assert os.listdir(storage.root / SCOPE.value) == []
 
 
 async def test_an_id_with_limits_of_somebody_else_is_passed_over(storage, backend):
-    lustre_of(storage).set_limits(FIRST, Limit(MIB))
+    storage.lustre.set_limits(FIRST, Limit(MIB))
     state = await backend.ensure_scope(scope_request())
     assert state.ref == {"projectID": FIRST + 1}
-    assert lustre_of(storage).limits()[FIRST] == Limit(MIB)
+    assert storage.lustre.limits()[FIRST] == Limit(MIB)
+
+
+async def test_the_root_is_looked_at_again_by_each_probe(storage, backend):
+    change(storage, enabled=False)
+    with pytest.raises(Misconfigured, match=r"quota_slave_dt\.enabled=ugp"):
+        await backend.probe()
 
 
 async def test_incomplete_figures_are_no_figures(storage, backend):
@@ -226,24 +242,43 @@ async def test_incomplete_figures_are_no_figures(storage, backend):
 
 async def test_what_hangs_is_killed(storage, backend):
     await backend.ensure_scope(scope_request())
-    hasty = replace(storage, timeout=6.0).build()
+    hasty = other(storage, IMPATIENT)
     await hasty.attach(None)
-    lustre_of(storage).arm(Fault.HANG, 1)
+    storage.lustre.faults.arm(Fault(Kind.HANG))
     with pytest.raises(DeadlineExceeded, match="did not end"):
         await hasty.set_limits(SCOPE, TEAM, Limits(bytes=MIB))
-    lustre_of(storage).calm()
+    storage.lustre.calm()
     await backend.set_limits(SCOPE, TEAM, Limits(bytes=MIB))
     await hasty.close()
 
 
 async def test_limits_are_all_four_and_soft_ones_are_none(storage, backend):
     await backend.ensure_scope(scope_request())
-    with lustre_of(storage).state() as state:
-        assert state["limits"][str(FIRST)] == [0, LIMITS.bytes // 1024, 0, LIMITS.files]
+    assert storage.lustre.state.limits[FIRST] == (0, LIMITS.bytes // 1024, 0, LIMITS.files)
+
+
+async def test_the_example_on_the_page_works_as_it_is_written(storage, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs/exascaler.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    manifest = yaml.safe_load(block)
+    spec = StorageBackendSpec.model_validate(manifest["spec"])
+    monkeypatch.setenv("PATH", str(storage.server.path.parent), prepend=os.pathsep)
+    # Only where it is mounted differs from site to site.
+    parameters = {**spec.parameters, "mountPoint": storage.config.parameters["mountPoint"]}
+    config = BackendConfig(manifest["metadata"]["name"], spec.type, str(storage.root), parameters)
+    backend = Registry().build(config)
+    await backend.attach(None)
+    await backend.probe()
+    state = await backend.ensure_scope(scope_request())
+    assert state.limits == LIMITS
+    assert storage.lustre.limits() == {1 << 28: Limit(LIMITS.bytes, LIMITS.files)}
+    await backend.delete_scope(SCOPE, TEAM)
+    await backend.close()
+    assert storage.lustre.limits() == {}
 
 
 async def refused(storage, error, match, **options):
-    backend = Registry().build(replace(storage, options=options).config())
+    backend = other(storage, **options)
     try:
         with pytest.raises(error, match=match):
             await backend.attach(None)
@@ -282,4 +317,4 @@ async def test_a_program_that_is_not_there_is_named(storage):
 )
 def test_options_are_checked(storage, key, value):
     with pytest.raises(Misconfigured, match=r"parameters\."):
-        Registry().build(replace(storage, options={key: value}).config())
+        other(storage, **{key: value})

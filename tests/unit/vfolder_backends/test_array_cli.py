@@ -1,6 +1,7 @@
 """`vfolder-sim` serves an array that our own backend can work with."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -62,3 +63,39 @@ async def test_a_simulator_from_the_command_line(tmp_path):
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("found", [["/usr/bin", "/bin"], []], ids=["perl", "python"])
+async def test_a_program_lfs_from_the_command_line(tmp_path, found):
+    data, folder = tmp_path / "data", tmp_path / "bin"
+    command = [
+        *(sys.executable, "-m", "vfolder_backends.testing.arrays.cli", "lfs"),
+        *("--data", str(data), "--bin", str(folder)),
+    ]
+    env = {**os.environ, "PATH": os.pathsep.join(found)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+        try:
+            told = dict(process.stdout.readline().strip().split(": ") for _ in range(2))
+            assert told == {"lfsPath": str(folder / "lfs"), "mountPoint": str(data)}
+            first = (folder / "lfs").read_text().splitlines()[0]
+            assert ("perl" in first) == bool(found)
+            (data / "root").mkdir()
+            config = BackendConfig("a1", "exascaler", str(data / "root"), told)
+            backend = Registry().build(config)
+            await backend.attach(None)
+            state = await backend.ensure_scope(scope_request())
+            assert state.limits == scope_request().limits
+            await backend.close()
+            strange = subprocess.run(
+                [folder / "lfs", "quota", "-u", "me"], capture_output=True, text=True, check=False
+            )
+            assert (strange.returncode, strange.stdout) == (2, "")
+            assert "unrecognized arguments: quota -u me" in strange.stderr
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    alone = subprocess.run(
+        [folder / "lfs", "df", data], capture_output=True, text=True, check=False
+    )
+    assert alone.returncode == 1
+    assert "no simulated Lustre answers" in alone.stderr

@@ -1,4 +1,7 @@
-"""`vfolder-sim KIND`: serves a simulated array, so that the product can be tried without one."""
+"""`vfolder-sim KIND`: serves a simulated array, so that the product can be tried without one.
+
+`vfolder-sim lfs` has no endpoint: it puts a program `lfs` into a directory, and answers it.
+"""
 
 import argparse
 import signal
@@ -7,12 +10,17 @@ from pathlib import Path
 
 from vfolder_backends.testing.arrays import catalogue
 from vfolder_backends.testing.arrays.certificates import Certificate, issue, load
+from vfolder_backends.testing.arrays.exascaler import program
+from vfolder_backends.testing.arrays.exascaler.lustre import SimulatedLustre
 from vfolder_backends.testing.arrays.server import Server
 
 
 def main(words: list[str] | None = None) -> None:
     """Serve until SIGINT or SIGTERM."""
     chosen = _parser().parse_args(words)
+    if chosen.kind == program.NAME:
+        _answer_lfs(chosen)
+        return
     if (chosen.tls_cert is None) != (chosen.tls_key is None):
         sys.exit("--tls-cert and --tls-key go together")
     chosen.data.mkdir(parents=True, exist_ok=True)
@@ -34,6 +42,22 @@ def main(words: list[str] | None = None) -> None:
     server.join()
 
 
+def _answer_lfs(chosen: argparse.Namespace) -> None:
+    if chosen.bin is None:
+        sys.exit("lfs needs --bin DIR: the directory that gets the program")
+    for folder in (chosen.data, chosen.bin):
+        folder.mkdir(parents=True, exist_ok=True)
+    lustre = SimulatedLustre(chosen.data.resolve())
+    lfs = program.Program(lustre, chosen.bin.resolve())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: lfs.stop())
+    lfs.start()
+    print(f"lfsPath: {lfs.path}", flush=True)  # noqa: T201 - the output
+    print(f"mountPoint: {lustre.state.mount}", flush=True)  # noqa: T201
+    print("limits are kept until this ends, and enforced on nobody", flush=True)  # noqa: T201
+    lfs.join()
+
+
 def _certificate(chosen: argparse.Namespace) -> Certificate:
     if chosen.tls_cert is not None:
         return load(chosen.tls_cert, chosen.tls_key)
@@ -42,8 +66,9 @@ def _certificate(chosen: argparse.Namespace) -> Certificate:
 
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser("vfolder-sim", description=__doc__)
-    made.add_argument("kind", choices=catalogue.kinds(), help="which array")
+    made.add_argument("kind", choices=(*catalogue.kinds(), program.NAME), help="which array")
     made.add_argument("--data", type=Path, required=True, help="directory that is its file system")
+    made.add_argument("--bin", type=Path, help="only for lfs: directory for the program")
     made.add_argument("--host", default="127.0.0.1", help="address to listen on")
     made.add_argument("--port", type=int, default=0, help="0 takes a free one")
     made.add_argument("--name", action="append", default=[], help="one more host name to certify")

@@ -58,15 +58,24 @@ class LustreDriver(ProjectDriver):
         self._bypass = Tristate.UNKNOWN
         self._targets = (1, 1)
         self._tried = False
+        self._checked: tuple[int, int] | None = None
         self._enforcement = self._told()
 
     def check_root(self, root: int) -> None:
         """Look whether project quotas can be asked for, and the root belongs to no project.
 
+        Of the same root once: a probe looks again, and each look is two calls of lfs.
+
         Raises:
             Misconfigured: not a Lustre, quotas off, read-only, or the root has a project itself.
             PermissionDenied: we may not read quotas.
         """
+        found = os.fstat(root)
+        if self._checked != (found.st_dev, found.st_ino):
+            self._check(root)
+            self._checked = found.st_dev, found.st_ino
+
+    def _check(self, root: int) -> None:
         path = self._access.path
         if os.fstatvfs(root).f_flag & os.ST_RDONLY:
             raise Misconfigured(f"{path}: the file system is mounted read-only")
@@ -95,7 +104,7 @@ class LustreDriver(ProjectDriver):
         self._space = identity.space_of(root)
 
     def _probe(self, root: int) -> DriverHealth:
-        self.check_root(root)
+        self._check(root)
         self._lustre.learn()
         self._targets = self._lustre.targets()
         self._sweep(root)
@@ -167,7 +176,7 @@ class Factory:
         """Return a backend over the Lustre mounted at or above `config.root`."""
         options = parse_options(ExascalerOptions, config.parameters)
         lustre = LfsAccounting(
-            Lfs(options.lfs_path, config.call_timeout * _LFS_SHARE),
+            Lfs(options.lfs_path, config.attempt_timeout or config.call_timeout * _LFS_SHARE),
             options.mount_point or mount_point_of(config.root),
             by_ioctl=options.tagging is Tagging.IOCTL,
         )

@@ -7,6 +7,7 @@ descriptor, so that no path can be changed under us. Calls block, and belong int
 import errno
 import os
 import subprocess
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -148,6 +149,7 @@ class LfsAccounting:
         if self._by_ioctl:
             syscalls.set_project(fd, project)
             return
+        sys.audit(syscalls.QUOTA_CHANGE, project.id)
         inherit = ["-s"] if project.inherits else []
         self._lfs.run("project", "-p", str(project.id), *inherit, _name(fd), fds=(fd,))
 
@@ -178,6 +180,7 @@ class LfsAccounting:
     def set_limits(self, fd: int, project: int, bytes_limit: int, inodes_limit: int) -> None:
         """Set all four limits: what is left out may stay as it was."""
         blocks = -(-bytes_limit // QUOTA_BLOCK)
+        sys.audit(syscalls.QUOTA_CHANGE, project)
         hard = ("-b", "0", "-B", str(blocks), "-i", "0", "-I", str(inodes_limit))
         self._lfs.run("setquota", "-p", str(project), *hard, self._mount_point)
 

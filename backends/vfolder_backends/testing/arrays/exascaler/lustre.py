@@ -1,100 +1,122 @@
-"""A directory that `lfs` takes for a mounted Lustre: the program's state, and its faults.
+"""A directory that `lfs` takes for a mounted Lustre: its limits, who uses what, and its faults.
 
-Nothing enforces limits on other processes. `program` has what is imitated.
+`commands` has what the program does; `program` is the program, and hands its calls to here.
 """
 
-import fcntl
-import json
+import errno
 import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from enum import StrEnum
+import threading
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import ClassVar, Final
 
-from vfolder_backends.testing.arrays.disk import Limit
-from vfolder_backends.testing.arrays.exascaler import program
+from vfolder_backends.testing.arrays.disk import Disk, Limit
+from vfolder_backends.testing.arrays.exascaler import commands
+from vfolder_backends.testing.arrays.exascaler.commands import Failure, State
+from vfolder_backends.testing.arrays.faults import Faults, Kind
 
-_SETTINGS: Final[Mapping[str, Any]] = {
-    "columns": True,  # knows --delimiter and the columns
-    "swapped": False,  # and prints them in another order
-    "wrapped": False,  # figures come on the line after the path
-    "incomplete": False,  # a target does not answer
-    "default": False,  # a default quota is in force
-    "enabled": True,
-    "denied": False,
-    "osts": 4,
-    "mdts": 2,
-}
+_USAGE: Final = 2  # exit status for words that are not understood
 
 
-class Fault(StrEnum):
-    """What a call of lfs may meet."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How the program ends."""
 
-    REFUSED = "refused"
-    ERROR = "error"
-    KILLED = "killed"  # after it was done
-    CUT = "cut"  # after it was done, half of the output is missing
-    HANG = "hang"  # nothing is done
+    status: int
+    out: str = ""
+    message: str = ""
 
 
 class SimulatedLustre:
-    """One file system.
+    """One file system; calls come one at a time, from any thread.
+
+    Limits stop what writes through `disk` and nothing else, as those of root go unheeded.
 
     Args:
-        folder: holds the program and its state; not on the file system.
         top: the directory that is the file system, and its mount point.
+
+    Attributes:
+        state: see there.
+        violations: every call whose words no manual page has.
+        served: how often each command was called.
+        faults: what goes wrong; their route is the command's name.
     """
 
-    def __init__(self, folder: Path, top: Path) -> None:
-        self.top = top
-        self.program = folder / "lfs"
-        self._state = folder / "lfs.json"
-        start = {"top": str(top), "mount": str(top), "limits": {}, "calls": 0}
-        self._state.write_text(json.dumps({**start, **_SETTINGS, "faults": [], "violations": []}))
-        words = f"'{sys.executable}' -I -S '{program.__file__}' '{self._state}'"
-        self.program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-        self.program.chmod(0o755)
+    kind: ClassVar[str] = "exascaler"
+    fault_kinds: ClassVar[frozenset[Kind]] = frozenset(
+        {Kind.FORBIDDEN, Kind.ERROR, Kind.HANG, Kind.LATE, Kind.TRUNCATED, Kind.RESET, Kind.LOST}
+    )
+    """RESET and LOST: the program is killed by somebody, before it did anything or after."""
 
-    @contextmanager
-    def state(self) -> Iterator[dict[str, Any]]:
-        """Read the state, and keep what the block changes."""
-        with self._state.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            state = json.load(file)
-            yield state
-            file.seek(0)
-            file.truncate()
-            json.dump(state, file)
+    def __init__(self, top: Path) -> None:
+        self.state = State(os.path.realpath(top), str(top))
+        self.violations: list[str] = []
+        self.served: Counter[str] = Counter()
+        self.faults = Faults()
+        self.lock = threading.RLock()
+        self.disk = Disk(top)
+        self.disk.limits = self._by_directory
 
-    def arm(self, fault: Fault, nth: int) -> None:
-        """Let the nth call from now on suffer."""
-        with self.state() as state:
-            state["faults"].append({"kind": fault.value, "nth": state["calls"] + nth})
+    def taken(self, words: list[str]) -> Kind | None:
+        """Count a call; return what it has to suffer."""
+        name = words[0] if words else ""
+        with self.lock:
+            self.served[name] += 1
+            return self.faults.take(name)
 
-    def calm(self) -> bool:
-        """Let nothing more go wrong; return whether anything did."""
-        with self.state() as state:
-            fired = any(fault.get("fired") for fault in state["faults"])
-            state["faults"] = []
-            return fired
+    def serve(self, words: list[str], place: str) -> Answer:
+        """Carry a call out; see `commands.run`."""
+        with self.lock:
+            try:
+                out = commands.run(self.state, words, place)
+            except Failure as failure:
+                return Answer(1, message=f"{failure}\n")
+            except OSError as error:
+                return Answer(1, message=f"lfs {words[0]}: {os.strerror(error.errno or 0)}\n")
+            if out is None:
+                self.violations.append(" ".join(words))
+                return Answer(_USAGE, message=f"lfs: unrecognized arguments: {' '.join(words)}\n")
+            return Answer(0, out)
+
+    def refuse(self, words: list[str], kind: Kind) -> Answer:
+        """Return how a call ends that is refused, or that a server fails."""
+        number = errno.EPERM if kind is Kind.FORBIDDEN else errno.EIO
+        return Answer(1, message=f"{words[0]} failed: {os.strerror(number)}\n")
+
+    def calm(self) -> None:
+        """Let nothing more go wrong."""
+        with self.lock:
+            self.faults.clear()
 
     def project(self, place: Path) -> int:
         """The project that an entry is charged to."""
-        return int(program.project_of(os.path.realpath(place), str(self.top))[0])
+        return commands.project_of(os.path.realpath(place), self.state.top)[0]
 
     def limits(self) -> dict[int, Limit]:
         """All limits there are, by project."""
-        with self.state() as state:
+        with self.lock:
             return {
-                int(project): Limit(hard * 1024 or None, files or None)
-                for project, (_, hard, _, files) in state["limits"].items()
+                project: Limit(hard * 1024 or None, files or None)
+                for project, (_, hard, _, files) in self.state.limits.items()
                 if hard or files
             }
 
     def set_limits(self, project: int, limit: Limit) -> None:
         """Change them as somebody else would."""
-        with self.state() as state:
-            hard = (limit.bytes or 0) // 1024
-            state["limits"][str(project)] = [0, hard, 0, limit.files or 0]
+        with self.lock:
+            self.state.limits[project] = 0, (limit.bytes or 0) // 1024, 0, limit.files or 0
+
+    def _by_directory(self) -> dict[Path, Limit]:
+        """Limits by the topmost directories that are charged to them."""
+        limits = self.limits()
+        found = {}
+        ahead = [self.disk.root]
+        while limits and ahead:
+            folder = ahead.pop()
+            project = self.project(folder)
+            if project in limits:
+                found[folder] = limits[project]
+            elif not project:
+                ahead += [place for place in folder.iterdir() if place.is_dir()]
+        return found
