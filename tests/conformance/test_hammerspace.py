@@ -1,10 +1,19 @@
 """The suite on a simulated Hammerspace system, and what only Hammerspace does."""
 
-from contextlib import suppress
+import subprocess
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
-from vfolder_backends.errors import BackendError, Misconfigured, NotEmpty, NotOurs, PermissionDenied
+from vfolder_backends.errors import (
+    BackendError,
+    Misconfigured,
+    NotEmpty,
+    NotOurs,
+    PermissionDenied,
+    Unavailable,
+)
 from vfolder_backends.facts import Level
 from vfolder_backends.port import Limits
 from vfolder_backends.registry import Registry
@@ -140,32 +149,124 @@ async def test_a_share_with_something_in_it_stays(storage, backend):
     assert storage.held() == {SCOPE.value: Limit(scope_request().limits.bytes)}
 
 
-async def test_what_is_written_at_the_last_moment_stays_under_its_limit(storage, backend):
+@pytest.mark.parametrize("follows", [False, True])
+async def test_the_directory_is_gone_before_its_share(storage, backend, follows):
+    storage.array.settings.follows = follows
+    await backend.ensure_scope(scope_request())
+    client = backend._driver._client
+    remove, left = client.remove_share, []
+
+    async def watched(uuid):
+        left.extend(path.name for path in storage.root.glob("*[0-9a-f]"))
+        await remove(uuid)
+
+    client.remove_share = watched
+    await backend.delete_scope(SCOPE, TEAM)
+    assert left == []
+    assert storage.held() == {}
+    assert storage.array.served["DELETE /shares/{name}"] == 1
+
+
+async def test_a_removal_that_takes_the_path_along_finds_none(storage, backend):
+    storage.array.settings.underscores = True  # and we spell it with dashes
+    await backend.ensure_scope(scope_request())
+    (storage.root / "beside").write_text("x")
+    await backend.delete_scope(SCOPE, TEAM)
+    assert storage.held() == {}
+    assert sorted(p.name for p in storage.root.iterdir()) == [".vfolder", "beside"]
+
+
+async def test_a_scope_made_again_while_its_share_is_removed_has_its_limit(storage, backend):
     await backend.ensure_scope(scope_request())
     client = backend._driver._client
     remove = client.remove_share
 
     async def remove_late(uuid):
-        (storage.root / SCOPE.value / "late").write_text("x")
+        other = storage.build()
+        await other.attach(None)
+        client.remove_share = remove
+        await other.ensure_scope(replace(scope_request(), recreate=True))
+        await other.close()
         await remove(uuid)
 
     client.remove_share = remove_late
-    with pytest.raises(NotEmpty):
+    with suppress(BackendError):
         await backend.delete_scope(SCOPE, TEAM)
-    assert (storage.root / SCOPE.value / "late").exists()
+    assert (storage.root / SCOPE.value).is_dir()
     assert storage.held() == {SCOPE.value: Limit(scope_request().limits.bytes)}
 
 
+@contextmanager
+def pinned(place):
+    """A directory that cannot be renamed or removed, as some file systems keep their exports."""
+    subprocess.run(["mount", "--bind", place, place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=False, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_share_that_pins_its_directory_goes_first(storage, backend, late):
+    await backend.ensure_scope(scope_request())
+    place = storage.root / SCOPE.value
+    client = backend._driver._client
+    remove = client.remove_share
+
+    async def unpinning(uuid):
+        await remove(uuid)
+        subprocess.run(["umount", place], check=True)
+        if late:
+            (place / "late").write_text("x")
+
+    client.remove_share = unpinning
+    with pinned(place):
+        if not late:
+            await backend.delete_scope(SCOPE, TEAM)
+            assert storage.held() == {}
+            assert not place.exists()
+            return
+        with pytest.raises(NotEmpty):
+            await backend.delete_scope(SCOPE, TEAM)
+    assert (place / "late").exists()
+    assert storage.held() == {SCOPE.value: Limit(scope_request().limits.bytes)}
+
+
+async def test_a_directory_that_cannot_be_removed_stays_under_its_limit(storage, backend):
+    await backend.ensure_scope(scope_request())
+    with pinned(storage.root / SCOPE.value), pytest.raises(Unavailable, match="in use"):
+        await backend.delete_scope(SCOPE, TEAM)
+    assert storage.held() == {SCOPE.value: Limit(scope_request().limits.bytes)}
+
+
+@pytest.mark.parametrize("follows", [False, True])
+@pytest.mark.parametrize("then", ["delete", "make"])
 @pytest.mark.parametrize("nth", range(1, 8))
-async def test_a_scope_half_deleted_is_deleted_by_the_next_call(storage, backend, nth):
+async def test_a_scope_half_deleted_is_deleted_or_whole_again(storage, backend, nth, then, follows):
+    storage.array.settings.follows = follows
     await backend.ensure_scope(scope_request())
     storage.array.faults.arm(Fault(Kind.ERROR, nth, times=4))
     with suppress(BackendError):
         await backend.delete_scope(SCOPE, TEAM)
     storage.array.calm()
+    if then == "make":
+        await backend.ensure_scope(replace(scope_request(), recreate=True))
+        assert storage.held() == {SCOPE.value: Limit(scope_request().limits.bytes)}
     await backend.delete_scope(SCOPE, TEAM)
     assert storage.held() == {}
     assert [p.name for p in storage.root.iterdir()] == [".vfolder"]
+
+
+async def test_a_share_that_followed_its_directory_aside_is_not_the_new_ones(storage, backend):
+    storage.array.settings.follows = True
+    await backend.ensure_scope(scope_request())
+    aside = storage.root / ".vfolder" / "gone" / SCOPE.value
+    aside.parent.mkdir()
+    (storage.root / SCOPE.value).rename(aside)  # and the actor died
+    await backend.ensure_scope(replace(scope_request(), recreate=True))
+    assert not aside.exists()
+    share = storage.array.state.shares[NAME]
+    assert (share.path, share.limit) == (f"/root/{SCOPE}", scope_request().limits.bytes)
 
 
 async def test_a_session_that_ended_is_made_anew(storage, backend):

@@ -1,11 +1,14 @@
 """Hammerspace: a scope is a directory that is a share of its own, with a size limit; bytes only.
 
 The directory is made and removed through the mount, so that nothing is ever removed with it; the
-share is made of the directory that is there, and removed without its path. What a share does whose
-directory is renamed is documented nowhere: it is removed first, once the directory is seen empty,
-and made again should something lie there after all.
+share is made of the directory that is there. A scope's end is the reverse: the directory is set
+aside, seen empty and removed, then the share, without its path. Whether a share's path follows a
+rename is documented nowhere, so both are taken. A system that renames or removes no directory that
+is a share loses the share first, once the directory is seen empty, and has it again should
+something lie there after all.
 """
 
+import errno
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
@@ -42,6 +45,9 @@ _ENFORCEMENT: Final = Enforcement(
 _NO_SHARE: Final = Enforcement(
     Level.NONE, Level.NONE, Tristate.UNKNOWN, "the scope's directory is no share of ours"
 )
+_SHARED: Final = (errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES)
+"""What a rename or a removal may say of a directory that is a share."""
+
 _CAPABILITIES: Final = Capabilities(
     _ENFORCEMENT,
     over_limit_errno="ENOSPC",  # not documented; EDQUOT is possible
@@ -162,6 +168,11 @@ class HammerspaceDriver:
         """Set the limit of the share, which is made if it is not there."""
         name = self._name(scope)
         found = await self._client.share(name)
+        if found is not None and found.share.path == self._aside(scope):
+            # Of a removal that was not finished: the directory is a new one.
+            await self._access.run(containers.remove_aside, scope)
+            await self._remove_share(scope, found)
+            found = None
         if found is None:
             try:
                 await self._client.make_share(
@@ -178,26 +189,41 @@ class HammerspaceDriver:
             await self._client.set_limit(found, limits.bytes)
 
     async def release(self, scope: ScopeHex) -> None:
-        """Remove the share of an empty directory, then the directory."""
-        limit = await self._remove_share(scope)
+        """Set the empty directory aside and remove it, then its share."""
+        found = await self._client.share(self._name(scope))
+        if found is not None:
+            self._require_ours(scope, found)
+        if not await self._access.run(take_away, scope):
+            await self._release_share_first(scope, found)
+        found = await self._client.share(self._name(scope))
+        if found is None or await self._is_present(scope):
+            return
+        await self._remove_share(scope, found)
+        if await self._is_present(scope):
+            # Made again in this very moment, on the share that was still there.
+            await self.write(scope, Limits(found.share.limit))
+
+    async def _release_share_first(self, scope: ScopeHex, found: Found | None) -> None:
+        if not await self._access.run(places.is_free, scope):
+            raise NotEmpty(f"scope {scope} is not empty")
+        if found is not None:
+            await self._remove_share(scope, found)
         try:
-            while await self._access.run(containers.set_aside, scope):
-                await self._access.run(containers.remove_aside, scope)
-        except NotEmpty:
-            await self._access.run(containers.bring_back, scope)
-            await self.write(scope, Limits(limit))
+            if not await self._access.run(take_away, scope):
+                raise Unavailable(
+                    f"the directory of scope {scope} cannot be removed; is it in use?"
+                )
+        except BackendError:
+            if found is not None:
+                await self.write(scope, Limits(found.share.limit))
             raise
 
-    async def _remove_share(self, scope: ScopeHex) -> int | None:
-        """Remove it if nothing lies in it; return the limit that it had."""
-        name = self._name(scope)
-        found = await self._client.share(name)
-        if found is None:
-            return None
+    async def _is_present(self, scope: ScopeHex) -> bool:
+        return scope.value in await self._access.run(containers.present)
+
+    async def _remove_share(self, scope: ScopeHex, found: Found) -> None:
         self._require_ours(scope, found)
-        there = await self._access.run(containers.present)
-        if scope.value in there and not await self._access.run(places.is_free, scope):
-            raise NotEmpty(f"scope {scope} is not empty")
+        name = found.share.name
         failed: BackendError | None = None
         try:
             await self._client.remove_share(found.share.uoid.uuid)
@@ -205,7 +231,6 @@ class HammerspaceDriver:
             failed = error
         if await self._client.share(name) is not None:
             raise failed or Unavailable(f"share {name} is still there after its removal")
-        return found.share.limit
 
     async def cancel(self, scope: ScopeHex) -> None:
         """Nothing was reserved."""
@@ -220,16 +245,41 @@ class HammerspaceDriver:
     def _path(self, below: str) -> str:
         return f"{self._options.path.rstrip('/')}/{below}"
 
+    def _aside(self, scope: ScopeHex) -> str:
+        return self._path(containers.aside_path(scope))
+
     def _is_ours(self, scope: ScopeHex, found: Found) -> bool:
+        """Whether it is the share of the scope's directory, in its place."""
         share = found.share
         return share.comment == _comment(scope) and share.path == self._path(scope.value)
 
     def _require_ours(self, scope: ScopeHex, found: Found) -> None:
-        if not self._is_ours(scope, found):
+        share, paths = found.share, (self._path(scope.value), self._aside(scope))
+        if share.comment != _comment(scope) or share.path not in paths:
             raise NotOurs(
-                f"share {found.share.name} of {found.share.path} has the comment"
-                f" {found.share.comment!r}: it was not made for scope {scope}"
+                f"share {share.name} of {share.path} has the comment {share.comment!r}: it was not"
+                f" made for scope {scope}"
             )
+
+
+def take_away(root: int, scope: ScopeHex) -> bool:
+    """Set the empty directory aside and remove it; False where that is refused to a share's.
+
+    Raises:
+        NotEmpty: something lies in it; it is where it was.
+    """
+    try:
+        while containers.set_aside(root, scope):
+            containers.remove_aside(root, scope)
+    except NotEmpty:
+        containers.bring_back(root, scope)
+        raise
+    except OSError as error:
+        if error.errno not in _SHARED:
+            raise
+        containers.bring_back(root, scope)
+        return False
+    return True
 
 
 def _comment(scope: ScopeHex) -> str:

@@ -85,6 +85,14 @@ class SimulatedHammerspace(SimulatedArray[State]):
             return self.refusal(403, "Access is denied")
         return None
 
+    def passed(self, calls: int = 1) -> None:
+        """A share follows its directory, where this system's do."""
+        super().passed(calls)
+        for share in self.state.shares.values() if self.settings.follows else ():
+            place = self.disk.find(share.inode, self.disk.place(share.path))
+            if place is not None:
+                share.path = self.disk.path(place)
+
     def limits(self) -> Mapping[str, Limit]:
         """Size limits by path."""
         return {share.path: Limit(share.limit or None) for share in self.state.shares.values()}
@@ -176,7 +184,8 @@ class SimulatedHammerspace(SimulatedArray[State]):
                 raise JobFailed(f"share {name} already exists")
             self.disk.place(path).mkdir(exist_ok=True)
             state.last += 1
-            share = Share(f"{_SHARE}{state.last:012d}", name, path)
+            inode = self.disk.place(path).stat().st_ino
+            share = Share(f"{_SHARE}{state.last:012d}", name, path, inode)
             self._take(share, fields)
             state.shares[name] = share
 

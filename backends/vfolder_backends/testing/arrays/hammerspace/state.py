@@ -11,6 +11,7 @@ class Share:
     uuid: str
     name: str
     path: str
+    inode: int = 0
     comment: str = ""
     limit: int = 0
     warn: int = 90
@@ -35,6 +36,7 @@ class Settings:
         underscores: removals know their parameters only as the SDK spells them.
         wants_create_path: a share is made only with create-path=true.
         nested: whether shares may lie below others.
+        follows: a share's path changes when its directory is renamed.
         basic: whether HTTP Basic is taken.
         fails: how many tasks from now on fail.
         session_seconds: lifetime of a session.
@@ -45,6 +47,7 @@ class Settings:
     underscores: bool = False
     wants_create_path: bool = False
     nested: bool = True
+    follows: bool = False
     basic: bool = False
     fails: int = 0
     session_seconds: float = 3600.0
