@@ -60,11 +60,6 @@ class FlashBladeUnderTest(ArrayUnderTest):
             self.array.settings.view = self.root_path[1:]
         return self.config.parameters
 
-    async def tamper(self, scope, limits):
-        found = self.file_system(scope)
-        with self.array.lock:
-            found.provisioned, found.hard = limits.bytes, limits.bytes is not None
-
     def file_system(self, scope=SCOPE):
         """The one of that name."""
         with self.array.lock:

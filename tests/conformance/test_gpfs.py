@@ -32,12 +32,6 @@ NAME = f"vfolder-{SCOPE}"
 
 
 class GpfsUnderTest(ArrayUnderTest):
-    async def tamper(self, scope, limits):
-        with self.array.lock:
-            fileset = self.array.state.filesets[f"vfolder-{scope}"]
-            fileset.limit = (limits.bytes or 0) // 1024
-            fileset.files_limit = limits.files or 0
-
     async def lose_scope(self, scope):
         """Somebody unlinks and removes the fileset, with force."""
         with self.array.lock:

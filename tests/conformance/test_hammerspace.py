@@ -33,15 +33,9 @@ PARAMETERS = {
 NAME = f"vfolder-{SCOPE}"
 
 
-class HammerspaceUnderTest(ArrayUnderTest):
-    async def tamper(self, scope, limits):
-        with self.array.lock:
-            self.array.state.shares[f"vfolder-{scope}"].limit = limits.bytes or 0
-
-
 @pytest.fixture
 def storage(tmp_path):
-    with served(HammerspaceUnderTest, make(tmp_path), ACCOUNT, PARAMETERS) as made:
+    with served(ArrayUnderTest, make(tmp_path), ACCOUNT, PARAMETERS) as made:
         yield made
 
 
@@ -57,7 +51,7 @@ async def backend(storage):
 class TestHammerspace(ArrayConformance):
     @pytest.fixture
     def storage(self, tmp_path):
-        with served(HammerspaceUnderTest, make(tmp_path), ACCOUNT, PARAMETERS) as made:
+        with served(ArrayUnderTest, make(tmp_path), ACCOUNT, PARAMETERS) as made:
             yield made
 
     async def test_capabilities_tell_the_truth(self, backend, capabilities):

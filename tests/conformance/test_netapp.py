@@ -48,14 +48,6 @@ class NetappUnderTest(ArrayUnderTest):
     def parameters(self):
         return {"svm": "svm1", "volume": self.volume, **self.config.parameters}
 
-    async def tamper(self, scope, limits):
-        with self.array.lock:
-            for volume in self.array.state.volumes.values():
-                rule = volume.rule_of(scope.value)
-                if rule is not None:
-                    rule.limit = Limit(limits.bytes, limits.files)
-                    volume.resize(rule)
-
 
 def volume_of(storage):
     (found,) = (v for v in storage.array.state.volumes.values() if v.name == storage.volume)

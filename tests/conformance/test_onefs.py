@@ -50,12 +50,6 @@ class OneFSUnderTest(ArrayUnderTest):
     def parameters(self):
         return {**super().parameters(), "path": f"/ifs{self.root_path}"}
 
-    async def tamper(self, scope, limits):
-        with self.array.lock:
-            for quota in self.array.state.quotas.values():
-                if quota.hint.endswith(scope.value):
-                    quota.hard, quota.enforced = limits.bytes, limits.bytes is not None
-
     async def lose_scope(self, scope):
         with self.array.lock:
             quotas = self.array.state.quotas

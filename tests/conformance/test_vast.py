@@ -32,12 +32,6 @@ class VastUnderTest(ArrayUnderTest):
     kind = "vast"
     account = {"username": "vfolder", "password": "simulated-vast"}
 
-    async def tamper(self, scope, limits):
-        with self.array.lock:
-            for quota in self.array.state.quotas.values():
-                if quota.path.endswith(scope.value):
-                    quota.hard, quota.hard_inodes = limits.bytes, limits.files
-
 
 class TestVast(ArrayConformance, FactRules):
     under_test = VastUnderTest

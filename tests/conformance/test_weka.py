@@ -19,12 +19,6 @@ class WekaUnderTest(ArrayUnderTest):
     account = {"username": "vfolder", "password": "simulated-weka"}
     options = {"fileSystem": "default"}
 
-    async def tamper(self, scope, limits):
-        with self.array.lock:
-            for quota in self.array.state.quotas.values():
-                if quota.hint.endswith(scope.value):
-                    quota.hard = limits.bytes or 0
-
 
 class TestWeka(ArrayConformance, FactRules):
     under_test = WekaUnderTest

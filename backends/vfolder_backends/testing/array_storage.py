@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -99,9 +98,10 @@ class ArrayUnderTest(TreeUnderTest):
         place = self.path(scope, folder) / f"data-{size}"
         await asyncio.to_thread(self.array.disk.write, place, size)
 
-    @abstractmethod
     async def tamper(self, scope: ScopeHex, limits: Limits) -> None:
         """Change a scope's limits on the array."""
+        with self.array.lock:
+            self.array.tamper(scope.value, Limit(limits.bytes, limits.files))
 
     def held(self) -> dict[str, Limit]:
         """Return all that the array holds, by the last part of the path it is on."""

@@ -22,11 +22,6 @@ SYSTEM = "vfolder-system"
 NEW_PASSWORD = "planted-and-rotated"
 
 
-class Vast(ArrayUnderTest):
-    async def tamper(self, scope: object, limits: object) -> None:
-        raise AssertionError("nobody does here")
-
-
 @pytest.fixture(autouse=True)
 def capped(caplog: pytest.LogCaptureFixture) -> None:
     """As in the operator: this library prints whole answers of the API server."""
@@ -34,14 +29,16 @@ def capped(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.fixture
-def array(tmp_path: pathlib.Path) -> Iterator[Vast]:
-    with served(Vast, make(tmp_path), {"username": "vfolder", "password": "simulated-vast"}) as it:
+def array(tmp_path: pathlib.Path) -> Iterator[ArrayUnderTest]:
+    with served(
+        ArrayUnderTest, make(tmp_path), {"username": "vfolder", "password": "simulated-vast"}
+    ) as it:
         yield it
         assert it.array.violations == []
 
 
 @asynccontextmanager
-async def operated(api: Api, array: Vast) -> AsyncIterator[Operator]:
+async def operated(api: Api, array: ArrayUnderTest) -> AsyncIterator[Operator]:
     """An operator over the array; in the end nothing that anybody can read holds a secret."""
     await set_credentials(api, array.config.credentials)
     try:
@@ -60,7 +57,7 @@ async def operated(api: Api, array: Vast) -> AsyncIterator[Operator]:
 SHOWN = (Kinds.BACKEND, Kinds.SCOPE, Kinds.FOLDER, Kinds.CLAIM, Kinds.VOLUME, Kinds.EVENT)
 
 
-def described(array: Vast, **tls: object) -> Body:
+def described(array: ArrayUnderTest, **tls: object) -> Body:
     config = array.config
     return {
         "type": "vast",
@@ -81,7 +78,7 @@ async def set_credentials(api: Api, values: object) -> None:
         await api.kube.patch(Kinds.SECRET, "array", SYSTEM, body)
 
 
-async def test_a_scope_on_an_array_and_its_limit(api: Api, array: Vast) -> None:
+async def test_a_scope_on_an_array_and_its_limit(api: Api, array: ArrayUnderTest) -> None:
     async with operated(api, array):
         await api.scope()
         await api.folder()
@@ -93,7 +90,9 @@ async def test_a_scope_on_an_array_and_its_limit(api: Api, array: Vast) -> None:
         assert condition(backend, "TLSVerified")["status"] == "True"
 
 
-async def test_credentials_are_rotated_by_changing_the_secret(api: Api, array: Vast) -> None:
+async def test_credentials_are_rotated_by_changing_the_secret(
+    api: Api, array: ArrayUnderTest
+) -> None:
     async with operated(api, array):
         await api.until_ready(Kinds.BACKEND, "scratch")
         with array.array.lock:
@@ -106,7 +105,9 @@ async def test_credentials_are_rotated_by_changing_the_secret(api: Api, array: V
         await api.until_ready(Kinds.SCOPE, "research")
 
 
-async def test_a_wrong_authority_is_refused_by_the_name_of_the_field(api: Api, array: Vast) -> None:
+async def test_a_wrong_authority_is_refused_by_the_name_of_the_field(
+    api: Api, array: ArrayUnderTest
+) -> None:
     async with operated(api, array):
         await api.until_ready(Kinds.BACKEND, "scratch")
         before = sum(array.array.served.values())
@@ -122,7 +123,9 @@ async def test_a_wrong_authority_is_refused_by_the_name_of_the_field(api: Api, a
         await api.until_ready(Kinds.BACKEND, "scratch")
 
 
-async def test_certificates_that_are_not_checked_are_warned_of(api: Api, array: Vast) -> None:
+async def test_certificates_that_are_not_checked_are_warned_of(
+    api: Api, array: ArrayUnderTest
+) -> None:
     async with operated(api, array):
         await api.backend(described(array, insecureSkipVerify=True))
         told = await api.until_reason(Kinds.BACKEND, "scratch", "InsecureSkipVerify", "TLSVerified")
@@ -136,7 +139,9 @@ async def test_certificates_that_are_not_checked_are_warned_of(api: Api, array: 
         await eventually(warned, 10, lambda: "no event")
 
 
-async def test_an_array_that_is_gone_is_left_alone_and_that_is_shown(api: Api, array: Vast) -> None:
+async def test_an_array_that_is_gone_is_left_alone_and_that_is_shown(
+    api: Api, array: ArrayUnderTest
+) -> None:
     async with operated(api, array) as site:
         await api.until_ready(Kinds.BACKEND, "scratch")
         await api.until(Kinds.BACKEND, "scratch", lambda b: "link" in b["status"])
@@ -170,7 +175,7 @@ async def test_an_array_that_is_gone_is_left_alone_and_that_is_shown(api: Api, a
 
 
 async def test_an_array_that_is_too_old_is_told_by_a_reason_of_its_own(
-    api: Api, array: Vast
+    api: Api, array: ArrayUnderTest
 ) -> None:
     array.array.settings.version = "4.6.0.1"
     async with operated(api, array):
