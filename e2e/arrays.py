@@ -8,14 +8,15 @@ from typing import Any, Final
 
 import yaml
 
-from e2e.cluster import images, paths
+from e2e.cluster import RigError, images, paths
 from e2e.cluster.progress import say
-from e2e.world import BACKEND, SYSTEM, Body, World
+from e2e.world import BACKEND, RELEASE, SYSTEM, Body, World
 
 NAMESPACE: Final = "arrays"
 PORT, CONTROL_PORT = 8443, 9000
 
 SHOWN: Final = {
+    "exascaler": "vfolder",
     "flashblade": "",
     "gpfs": "vfolder",
     "hammerspace": "vfolder",
@@ -129,35 +130,113 @@ class SimulatedArray:
         said = self.site.exec(NAMESPACE, self._pod, shlex.join(words))
         return json.loads(said) if said.strip() else None
 
-    def limit(self, scope: str) -> Body:
-        """The limits that the array has for a scope, by the digits of its id."""
+    def limit(self, scope: str) -> int | None:
+        """The bytes that the array gives a scope, by the digits of its id; None if it has none."""
         found = [x for place, x in self.ask("GET", "/limits").items() if place.endswith(scope)]
-        return dict(found[0]) if found else {}
+        return found[0]["bytes"] if found else None
 
-    def manifests(self) -> tuple[Body, Body]:
+    def tamper(self, scope: str, size: int) -> None:
+        """Change them behind everybody's back."""
+        self.ask("PUT", "/limits", name=scope, bytes=size)
+
+    def report(self) -> tuple[list[str], list[str]]:
+        """The words that no document has, and the secrets that were used."""
+        told = self.ask("GET", "/report")
+        return told["violations"], told["secrets"]
+
+    def manifests(self) -> list[Body]:
         """Secret and StorageBackend of the array's page; only where things are is put in."""
-        secret, backend = page(self.kind)
+        *secrets, backend = page(self.kind)
         spec = backend["spec"]
         for other in ("mount", "hostPath", "allowedNamespaces"):
             spec.pop(other, None)
         ceph, below = self.site.ceph, self._place / SHOWN[self.kind]
         spec |= {
-            "endpoint": self.endpoint,
-            "tls": {"caBundle": self.authority},
+            **self._reached(),
             "hostPath": str(ceph.node_mount / below),
             "operatorPath": f"/backends/{BACKEND}/{ceph.operator_mount.name}/{below}",
             "allowedNamespaces": {},
             "trash": {"retention": "1s"},
         }
-        if self.kind == "flashblade":
-            spec["parameters"]["view"] = "Directories"  # no automounter here
-        return secret, backend
+        spec["parameters"] |= self._parameters()
+        return [*secrets, backend]
+
+    def _reached(self) -> Body:
+        return {"endpoint": self.endpoint, "tls": {"caBundle": self.authority}}
+
+    def _parameters(self) -> Body:
+        # There is no automounter here.
+        return {"view": "Directories"} if self.kind == "flashblade" else {}
 
 
-def page(kind: str) -> tuple[Body, Body]:
-    """The Secret and the StorageBackend on an array's page."""
+class SimulatedLustre(SimulatedArray):
+    """A pod that answers a program `lfs`, which lies where the operator sees it.
+
+    It looks at the caller's open files, so it runs beside the operator that leads.
+    """
+
+    def __init__(self, site: World) -> None:
+        super().__init__(site, "exascaler")
+        self._top = f"/backends/{BACKEND}/{site.ceph.operator_mount.name}/{self._place}"
+        self._lfs = f"/backends/{BACKEND}/lfs/lfs"
+
+    def _manifest(self, image: str) -> Body:
+        body = super()._manifest(image)
+        lease = self.site.get("-n", SYSTEM, "lease", f"{RELEASE}-operator")
+        leader = self.site.get("-n", SYSTEM, "pod", lease["spec"]["holderIdentity"])
+        spec, container = body["spec"], body["spec"]["containers"][0]
+        spec |= {"hostPID": True, "nodeName": leader["spec"]["nodeName"]}
+        container["securityContext"] = {"privileged": True}
+        container["args"] = ["lfs", "--data", self._top, "--bin", str(Path(self._lfs).parent)]
+        container["volumeMounts"][0]["mountPath"] = f"/backends/{BACKEND}"
+        return body
+
+    def lfs(self, *words: str) -> str:
+        """Run the program there."""
+        return self.site.exec(NAMESPACE, self._pod, shlex.join([self._lfs, *words])).strip()
+
+    def limit(self, scope: str) -> int | None:
+        """See `SimulatedArray`."""
+        try:
+            words = ("-q", "-p", self._project(scope), "--delimiter", ",", "--bhardlimit")
+        except RigError:
+            return None  # its directory is gone
+        return int(self.lfs("quota", *words, self._top)) * 1024
+
+    def tamper(self, scope: str, size: int) -> None:
+        """See `SimulatedArray`."""
+        limits = ("-b", "0", "-B", str(size // 1024), "-i", "0", "-I", "0")
+        self.lfs("setquota", "-p", self._project(scope), *limits, self._top)
+
+    def _project(self, scope: str) -> str:
+        place = f"{self._top}/{SHOWN[self.kind]}/{scope}"
+        return self.lfs("project", "-d", place).split()[0]
+
+    def report(self) -> tuple[list[str], list[str]]:
+        """None of either: what it does not know it refuses, and it asks for no password."""
+        return [], []
+
+    def _serves(self) -> bool:
+        if self.site.phase(NAMESPACE, self._pod) != "Running":
+            return False
+        return "enforced for real" in self.site.cluster.kubectl("logs", "-n", NAMESPACE, self._pod)
+
+    def _reached(self) -> Body:
+        return {}
+
+    def _parameters(self) -> Body:
+        return {"lfsPath": self._lfs, "mountPoint": self._top}
+
+
+def simulated(site: World, kind: str) -> SimulatedArray:
+    """The array of a kind."""
+    return SimulatedLustre(site) if kind == "exascaler" else SimulatedArray(site, kind)
+
+
+def page(kind: str) -> list[Body]:
+    """The Secret, where there is one, and the StorageBackend on an array's page."""
     text = (paths.REPOSITORY / f"docs/{kind}.md").read_text()
     block = text.partition("```yaml\n")[2].partition("```")[0]
-    secret, backend = yaml.safe_load_all(block)
-    assert secret["metadata"]["namespace"] == SYSTEM
-    return secret, backend
+    *secrets, backend = yaml.safe_load_all(block)
+    assert all(secret["metadata"]["namespace"] == SYSTEM for secret in secrets)
+    return [*secrets, backend]

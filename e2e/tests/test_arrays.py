@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.arrays import SHOWN, SimulatedArray, page
+from e2e.arrays import SHOWN, SimulatedArray, page, simulated
 from e2e.world import SYSTEM, Body, World, condition, folder, scope
 
 pytestmark = pytest.mark.timeout(300)
@@ -22,7 +22,8 @@ FILL = (
 @pytest.fixture(scope="module")
 def keyed(site: World) -> World:
     """The site, with an operator that may read the Secrets of all arrays."""
-    names = [page(kind)[0]["metadata"]["name"] for kind in SHOWN]
+    secrets = [secret for kind in SHOWN for secret in page(kind)[:-1]]
+    names = [secret["metadata"]["name"] for secret in secrets]
     site.install({"operator": {"secretNames": names}})
     return site
 
@@ -30,12 +31,12 @@ def keyed(site: World) -> World:
 @pytest.fixture
 def array(keyed: World, request: pytest.FixtureRequest) -> Iterator[SimulatedArray]:
     """An array of the test's kind; nobody said a wrong word to it, and no secret came out."""
-    with SimulatedArray(keyed, request.param) as running:
+    with simulated(keyed, request.param) as running:
         yield running
-        report = running.ask("GET", "/report")
-        assert report["violations"] == []
+        violations, secrets = running.report()
+        assert violations == []
         shown = everything(keyed)
-        assert not [secret for secret in report["secrets"] if secret in shown]
+        assert not [secret for secret in secrets if secret in shown]
 
 
 def everything(site: World) -> str:
@@ -69,16 +70,16 @@ def limited(name: str, backend: str, limit: str) -> Body:
 def test_a_pod_is_stopped_by_the_array_and_drift_is_repaired(
     keyed: World, array: SimulatedArray, team: str
 ) -> None:
-    site, (secret, backend) = keyed, array.manifests()
+    site, (*secrets, backend) = keyed, array.manifests()
     name = backend["metadata"]["name"]
-    site.apply(secret, backend)
+    site.apply(*secrets, backend)
     site.until_ready("default", "storagebackend", name)
     try:
         site.apply(limited(team, name, "4Mi"), folder(team, "data", "research", **GOES))
         site.until_ready(team, "vfolder", "data")
         ready = site.until_ready(team, "quotascope", "research")
         hexes = ready["status"]["scopeID"].partition(":")[2].replace("-", "")
-        assert array.limit(hexes)["bytes"] == 4 * MIB
+        assert array.limit(hexes) == 4 * MIB
 
         site.run_pod(team, "writer", "data", "sleep 600", wait=False)
         said = site.exec(team, "writer", f"({FILL}) 2>&1 || echo stopped")
@@ -87,10 +88,8 @@ def test_a_pod_is_stopped_by_the_array_and_drift_is_repaired(
         site.until_ready(team, "quotascope", "research")
         site.exec(team, "writer", "head -c 2097152 /dev/zero > /data/more && sync /data/more")
 
-        array.ask("PUT", "/limits", name=hexes, bytes=1 << 30)
-        site.until(
-            lambda: array.limit(hexes)["bytes"] == 12 * MIB, "drift on the array is repaired", 60
-        )
+        array.tamper(hexes, 1 << 30)
+        site.until(lambda: array.limit(hexes) == 12 * MIB, "drift on the array is repaired", 60)
         reasons = site.cluster.kubectl("get", "events", "-n", team, "-o", "jsonpath={..reason}")
         assert "DriftRepaired" in reasons
         take_away(site, array, team, hexes)
@@ -103,7 +102,7 @@ def take_away(site: World, array: SimulatedArray, team: str, hexes: str) -> None
     site.cluster.kubectl("delete", "pod", "-n", team, "writer", "--grace-period=0", "--force")
     for kind, name in (("vfolder", "data"), ("quotascope", "research")):
         site.cluster.kubectl("delete", kind, "-n", team, name, "--timeout=60s", timeout=90)
-    site.until(lambda: array.limit(hexes) == {}, "the scope goes from the array", 60)
+    site.until(lambda: array.limit(hexes) is None, "the scope goes from the array", 60)
 
 
 @pytest.mark.parametrize("array", ["vast"], indirect=True)

@@ -54,7 +54,8 @@ def _answer_lfs(chosen: argparse.Namespace) -> None:
     lfs.start()
     print(f"lfsPath: {lfs.path}", flush=True)  # noqa: T201 - the output
     print(f"mountPoint: {lustre.state.mount}", flush=True)  # noqa: T201
-    print("limits are kept until this ends, and enforced on nobody", flush=True)  # noqa: T201
+    how = "for real, by CephFS" if lustre.disk.real else "on nobody"
+    print(f"limits are kept until this ends, and enforced {how}", flush=True)  # noqa: T201
     lfs.join()
 
 

@@ -139,6 +139,8 @@ def _project(state: State, words: list[str], place: str) -> str | None:
     path = os.path.realpath(place)
     if not path.startswith(state.top):
         fail(f"lfs project: failed to get xattr for '{given}'", errno.ENOTTY)
+    if not os.path.exists(place):
+        fail(f"lfs project: failed to get xattr for '{given}'", errno.ENOENT)
     if changed is None:
         number, flag = project_of(path, state.top)
         return f"{number:5} {flag} {given}\n"

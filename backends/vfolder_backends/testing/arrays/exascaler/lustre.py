@@ -31,7 +31,7 @@ class Answer:
 class SimulatedLustre:
     """One file system; calls come one at a time, from any thread.
 
-    Limits stop what writes through `disk` and nothing else, as those of root go unheeded.
+    Limits stop what writes through `disk`, and on CephFS any process. Root is not exempt there.
 
     Args:
         top: the directory that is the file system, and its mount point.
@@ -57,6 +57,7 @@ class SimulatedLustre:
         self.lock = threading.RLock()
         self.disk = Disk(top)
         self.disk.limits = self._by_directory
+        self._enforced: dict[Path, Limit] = {}
 
     def taken(self, words: list[str]) -> Kind | None:
         """Count a call; return what it has to suffer."""
@@ -74,6 +75,8 @@ class SimulatedLustre:
                 return Answer(1, message=f"{failure}\n")
             except OSError as error:
                 return Answer(1, message=f"lfs {words[0]}: {os.strerror(error.errno or 0)}\n")
+            if self.disk.real and words[0] in ("setquota", "project"):
+                self._enforce()
             if out is None:
                 self.violations.append(" ".join(words))
                 return Answer(_USAGE, message=f"lfs: unrecognized arguments: {' '.join(words)}\n")
@@ -106,6 +109,14 @@ class SimulatedLustre:
         """Change them as somebody else would."""
         with self.lock:
             self.state.limits[project] = 0, (limit.bytes or 0) // 1024, 0, limit.files or 0
+
+    def _enforce(self) -> None:
+        wanted = self._by_directory()
+        for place in {*wanted, *self._enforced}:
+            limit = wanted.get(place, Limit())
+            if limit != self._enforced.get(place, Limit()) and place.is_dir():
+                self.disk.enforce(place, limit)
+        self._enforced = wanted
 
     def _by_directory(self) -> dict[Path, Limit]:
         """Limits by the topmost directories that are charged to them."""
