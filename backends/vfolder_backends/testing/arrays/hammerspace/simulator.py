@@ -4,6 +4,7 @@ Facts from HammerSDK and the CSI plugin; see `specs/hammerspace.fields.json`. A 
 not say what is to become of the path takes it with it: the worst that a client could meet.
 """
 
+import errno
 import shutil
 from collections.abc import Callable, Mapping
 from http.cookies import SimpleCookie
@@ -281,4 +282,6 @@ def make(data: Path, settings: Settings | None = None) -> SimulatedHammerspace:
         "vfolder": Account("vfolder", "simulated-hammerspace", _ROLE),
         "viewer": Account("viewer", "simulated-viewer", "VIEWER"),
     }
-    return SimulatedHammerspace(Disk(data), Tokens(accounts), settings)
+    # Which errno a writer meets is documented nowhere; this is what the backend says.
+    disk = Disk(data, errno.ENOSPC)
+    return SimulatedHammerspace(disk, Tokens(accounts), settings)
