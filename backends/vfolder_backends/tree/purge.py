@@ -47,7 +47,7 @@ def purge(
     """
     files.sweep_temporaries(root)
     budget = Budget(policy.budget, stop_at, rate=policy.per_second)
-    folders = 0
+    folders, disturbed = 0, False
     failures: list[OSError | BackendError] = []
     for folder, aside in places.asides_in(root, scope):
         try:
@@ -69,10 +69,13 @@ def purge(
         except FileNotFoundError:
             continue  # restored, or another purge was quicker
         except (OSError, BackendError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ESTALE:
+                disturbed = True  # on NFS: another purge took away what we had open
+                continue
             failures.append(_explained(error, scope, folder))
     if failures:
         raise failures[0]
-    return PurgeResult(folders, budget.removed, more=False)
+    return PurgeResult(folders, budget.removed, more=disturbed)
 
 
 def _explained(
