@@ -42,61 +42,62 @@ def demand(seen: bool, what: str) -> None:
         raise RigError(f"not seen: {what}")
 
 
-def write(site: World, pod: str, file: str) -> str:
+def write(site: World, team: str, pod: str, file: str) -> str:
     """Run the writer in a pod and print what it says."""
-    line = site.run_pod(TEAM, pod, "datasets", f"python3 -c '{WRITE}' /data/{file}").strip()
+    line = site.run_pod(team, pod, "datasets", f"python3 -c '{WRITE}' /data/{file}").strip()
     print(f"pod {pod}: {line}", flush=True)
     return line
 
 
-def story(site: World) -> None:
+def story(site: World, team: str = TEAM) -> None:
     """What an admin and a team do."""
     tell("The admin installs the chart; it declares one storage, a CephFS.")
     print(site.install().split("NOTES:")[0].strip())
     site.until_ready("default", "storagebackend", "scratch")
     show(site, "get", "storagebackends")
 
-    tell("The admin gives team-a a budget of 16 MiB; the team makes a folder in it.")
-    site.team(TEAM)
-    budget, made = scope(TEAM, "research", "16Mi", files=1000), folder(TEAM, "datasets", "research")
+    tell("The admin gives a team a budget of 16 MiB; it makes a folder in it.")
+    site.team(team)
+    budget, made = scope(team, "research", "16Mi", files=1000), folder(team, "datasets", "research")
     site.apply(budget, made)
     started = time.monotonic()
-    site.until_ready(TEAM, "vfolder", "datasets")
+    ready = site.until_ready(team, "vfolder", "datasets")
     print(f"Ready and bound after {time.monotonic() - started:.1f} s")
-    show(site, "get", "sb,qs,vf,pvc", "-n", TEAM)
+    show(site, "get", "sb,qs,vf,pvc", "-n", team)
 
     tell("A pod mounts the folder by its claim and writes until the storage stops it.")
-    line = write(site, "writer-1", "first")
+    line = write(site, team, "writer-1", "first")
     demand("EDQUOT" in line, "the storage stops the write with EDQUOT")
-    site.until(lambda: used(site) >= 16 << 20, "usage is told", 30)
-    show(site, "get", "qs,vf", "-n", TEAM)
-    show(site, "describe", "qs", "research", "-n", TEAM)
+    site.until(lambda: used(site, team) >= 16 << 20, "usage is told", 30)
+    show(site, "get", "qs,vf", "-n", team)
+    show(site, "describe", "qs", "research", "-n", team)
 
     tell("The admin raises the budget to 48 MiB; the next write goes on.")
-    site.apply(scope(TEAM, "research", "48Mi", files=1000))
-    site.until_ready(TEAM, "quotascope", "research")
-    line = write(site, "writer-2", "second")
+    site.apply(scope(team, "research", "48Mi", files=1000))
+    site.until_ready(team, "quotascope", "research")
+    line = write(site, team, "writer-2", "second")
     stopped = int(line.split()[2]) if "EDQUOT" in line else 0
     demand(stopped >= 24, "the raised limit lets more through, and stops it again")
 
     # In a scope that is nearly full trash goes early, to make room.
     tell("With room again, the team deletes the folder; it goes to the trash after its last pod.")
-    site.apply(scope(TEAM, "research", "96Mi", files=1000))
-    site.until_ready(TEAM, "quotascope", "research")
-    site.cluster.kubectl("delete", "vfolder", "datasets", "-n", TEAM, "--wait=false")
-    told = site.until_reason(TEAM, "vfolder", "datasets", "ClaimInUse", "Deleting")
+    site.apply(scope(team, "research", "96Mi", files=1000))
+    site.until_ready(team, "quotascope", "research")
+    site.cluster.kubectl("delete", "vfolder", "datasets", "-n", team, "--wait=false")
+    told = site.until_reason(team, "vfolder", "datasets", "ClaimInUse", "Deleting")
     print(message(told))
-    site.cluster.kubectl("delete", "pod", "--all", "-n", TEAM)
-    site.until(lambda: site.find("-n", TEAM, "vfolder", "datasets") is None, "the folder goes")
-    show(site, "get", "qs,vf,pvc", "-n", TEAM)
-    trash = list(site.ceph.operator_mount.glob("*/*/*/.trash-*"))
+    site.cluster.kubectl("delete", "pod", "--all", "-n", team)
+    site.until(lambda: site.find("-n", team, "vfolder", "datasets") is None, "the folder goes")
+    show(site, "get", "qs,vf,pvc", "-n", team)
+    leaf = ready["status"]["folderID"].replace("-", "")[4:]
+    trash = list(site.ceph.operator_mount.glob(f"*/*/*/.trash-{leaf}-*"))
     demand(len(trash) == 1, "the data in the trash")
     print(f"on the storage, restorable for 24 h: {trash[0].name}")
 
 
-def used(site: World) -> int:
+def used(site: World, team: str) -> int:
     """Bytes in use as the QuotaScope tells them."""
-    status = site.get("-n", TEAM, "quotascope", "research").get("status", {})
+    status = site.get("-n", team, "quotascope", "research").get("status", {})
     return int(status.get("usage", {}).get("bytes", 0))
 
 
