@@ -13,7 +13,7 @@ from vfolder_backends.ids import ScopeHex
 from vfolder_backends.port import Limits, Owner, ScopeRequest, ScopeState, StorageBackend
 from vfolder_backends.sizes import format_bytes
 from vfolder_operator.adm import storage
-from vfolder_operator.adm.output import Column, Rows, choose
+from vfolder_operator.adm.output import Column, Rows, add_output, choose
 from vfolder_operator.adm.world import DONE, FAILED, World
 
 _DESCRIPTION = """\
@@ -65,12 +65,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--write", action="store_true", help="make a scope with a limit, and remove it again"
     )
-    parser.add_argument(
-        "--output",
-        choices=("auto", "table", "csv", "json"),
-        default="auto",
-        help="a table, CSV, or JSON lines; auto: a table on a terminal, else CSV",
-    )
+    add_output(parser)
     storage.add_storage_arguments(parser)
     storage.add_cluster_arguments(parser)
     storage.add_call_deadline(parser)

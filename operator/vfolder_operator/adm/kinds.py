@@ -8,7 +8,7 @@ from typing import Any
 from vfolder_backends.config import BackendFactory
 from vfolder_backends.errors import Misconfigured
 from vfolder_operator.adm import check
-from vfolder_operator.adm.output import Column, Rows, choose
+from vfolder_operator.adm.output import Column, Rows, add_output, choose
 from vfolder_operator.adm.world import DONE, FAILED, World
 
 _KINDS = (
@@ -41,16 +41,6 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     add_output(describing)
     describing.set_defaults(run=run_describe)
     check.add(below)
-
-
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """Add --output."""
-    parser.add_argument(
-        "--output",
-        choices=("auto", "table", "csv", "json"),
-        default="auto",
-        help="a table, CSV, or JSON lines; auto: a table on a terminal, else CSV",
-    )
 
 
 async def run_list(args: argparse.Namespace, world: World) -> int:

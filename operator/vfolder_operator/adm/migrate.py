@@ -15,7 +15,7 @@ from vfolder_backends.adoption.results import Result
 from vfolder_backends.adoption.runs import Event, Order, migrate, preview, roll_back
 from vfolder_operator.adm import progress, storage
 from vfolder_operator.adm.adopt import add_mapping_arguments
-from vfolder_operator.adm.output import Column, Rows, choose, printable, report_file
+from vfolder_operator.adm.output import Column, Rows, add_output, choose, printable, report_file
 from vfolder_operator.adm.progress import Teller
 from vfolder_operator.adm.world import DONE, FAILED, Format, UsageError, World
 
@@ -114,12 +114,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
         action="store_true",
         help="write 3 to ROOT/version.txt when all is done; --rollback puts back what was there",
     )
-    parser.add_argument(
-        "--output",
-        choices=("auto", "table", "csv", "json"),
-        default="auto",
-        help="form of the report on standard output; auto: a table on a terminal, else CSV",
-    )
+    add_output(parser, "form of the report on standard output")
     parser.add_argument("--report", default="", metavar="FILE", help="write it there, too, as CSV")
     parser.add_argument(
         "--lock-seconds",

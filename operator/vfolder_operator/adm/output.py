@@ -1,5 +1,6 @@
 """Rows as a table for people, as CSV, or as JSON lines; one by one, so that any number will do."""
 
+import argparse
 import csv
 import json
 from collections.abc import Mapping, Sequence
@@ -76,6 +77,16 @@ def _cell(value: Value) -> str:
     if isinstance(value, Mapping):
         return " ".join(f"{key}={text}" for key, text in value.items())
     return printable(str(value))
+
+
+def add_output(parser: argparse.ArgumentParser, what: str = "a table, CSV, or JSON lines") -> None:
+    """Add --output; `what` is it that has the form."""
+    parser.add_argument(
+        "--output",
+        choices=("auto", *Format),
+        default="auto",
+        help=f"{what}; auto: a table on a terminal, else CSV",
+    )
 
 
 def report_file(path: str) -> TextIO:

@@ -21,7 +21,7 @@ from vfolder_backends.errors import BackendError
 from vfolder_backends.port import ScopeState, StorageBackend
 from vfolder_backends.tree.root import opened_root
 from vfolder_operator.adm import progress, storage
-from vfolder_operator.adm.output import Column, Row, Rows, choose
+from vfolder_operator.adm.output import Column, Row, Rows, add_output, choose
 from vfolder_operator.adm.progress import Teller
 from vfolder_operator.adm.world import DONE, FAILED, UsageError, World
 
@@ -74,12 +74,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
         epilog=_EPILOG,
     )
     parser.add_argument("root", metavar="ROOT", type=storage.root_path, help="the directory")
-    parser.add_argument(
-        "--output",
-        choices=("auto", "table", "csv", "json"),
-        default="auto",
-        help="a table, CSV, or JSON lines; auto: a table on a terminal, else CSV",
-    )
+    add_output(parser)
     parser.add_argument(
         "--no-sizes", action="store_true", help="do not walk into folders: quick, and no sizes"
     )

@@ -4,14 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from vfolder_backends.config import Options
-
-
-def _absolute(path: str) -> str:
-    parts = path.split("/")
-    if parts[0] or ".." in parts or "." in parts:
-        raise ValueError("must begin with / and hold neither . nor ..")
-    return "/" + "/".join(part for part in parts if part)
+from vfolder_backends.config import Options, absolute_path
 
 
 class VastOptions(Options):
@@ -19,7 +12,7 @@ class VastOptions(Options):
 
     path: Annotated[
         str,
-        AfterValidator(_absolute),
+        AfterValidator(absolute_path),
         Field(description="Path in the Element Store which operatorPath shows."),
     ]
     tenant_id: Annotated[
